@@ -149,7 +149,7 @@ func (c *Card) SetRandom(random io.Reader) {
 	c.random = random
 }
 
-// SetDelay replaces time.Sleep, with which the variant slow waits.
+// SetDelay replaces time.Sleep, with which the variant slow waits; nil: no wait.
 func (c *Card) SetDelay(delay func(time.Duration)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
