@@ -59,6 +59,7 @@ type Control struct {
 	last    reader.Chip // for Return
 	tear    bool        // tear the card out at the next command
 	link    *link
+	former  *link         // the last link, whose chip may still execute a command
 	changed chan struct{} // closed and replaced when the chip comes or goes
 }
 
@@ -190,6 +191,9 @@ func (c *Control) Serve(ctx context.Context, addr string) error {
 			wait(ctx, changed, 0)
 			continue
 		}
+		if !c.resting(ctx, chip, changed) {
+			continue
+		}
 		dialler := net.Dialer{Timeout: dialPauseMax}
 		conn, err := dialler.DialContext(ctx, "tcp", addr)
 		if err != nil {
@@ -204,6 +208,24 @@ func (c *Control) Serve(ctx context.Context, addr string) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// resting waits until a chip that was torn out has ended its last command. It gives
+// up when something changes: another chip need not wait for one that is silent.
+func (c *Control) resting(ctx context.Context, chip reader.Chip, changed <-chan struct{}) bool {
+	c.mu.Lock()
+	former := c.former
+	c.mu.Unlock()
+	if former == nil || former.current() != chip {
+		return true
+	}
+	select {
+	case <-former.finished:
+		return true
+	case <-changed:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // wait ends with ctx, with a change, or after the pause if there is one.
@@ -223,7 +245,7 @@ func wait(ctx context.Context, changed <-chan struct{}, pause time.Duration) {
 
 // attach serves one connection and tells whether the reader said anything on it.
 func (c *Control) attach(ctx context.Context, conn *net.TCPConn, chip reader.Chip) bool {
-	l := &link{conn: conn, control: c, chip: chip, work: make(chan []byte, 16)}
+	l := &link{conn: conn, control: c, chip: chip, work: make(chan []byte, 16), finished: make(chan struct{})}
 	if err := l.learn(); err != nil {
 		_ = conn.Close()
 		c.Remove() // a card that does not start is no card
@@ -235,7 +257,7 @@ func (c *Control) attach(ctx context.Context, conn *net.TCPConn, chip reader.Chi
 		_ = conn.Close()
 		return true
 	}
-	c.link = l
+	c.link, c.former = l, l
 	c.mu.Unlock()
 	stop := context.AfterFunc(ctx, l.cut)
 	defer stop()
@@ -254,12 +276,13 @@ type link struct {
 	control *Control
 	work    chan []byte // what the chip's goroutine has to do, in order
 
-	mu       sync.Mutex
-	chip     reader.Chip
-	atr      []byte
-	pending  bool // a command has arrived that is not answered
-	isCut    bool
-	finished sync.WaitGroup
+	mu      sync.Mutex
+	chip    reader.Chip
+	atr     []byte
+	pending bool // a command has arrived that is not answered
+	isCut   bool
+
+	finished chan struct{} // closed when the chip is left alone
 }
 
 // learn powers the chip once for its answer to reset, which the reader asks for
@@ -277,9 +300,7 @@ func (l *link) learn() error {
 // serve reads messages until the connection ends. The chip works in a goroutine of
 // its own, so that the answer to reset is told at once while a command takes long.
 func (l *link) serve() (lived bool) {
-	l.finished.Add(1)
 	go l.execute()
-	defer l.finished.Wait()
 	defer close(l.work)
 	defer l.cut()
 	for {
@@ -332,11 +353,9 @@ func (l *link) send(body []byte) error {
 
 // execute is the chip's goroutine.
 func (l *link) execute() {
-	defer l.finished.Done()
+	defer close(l.finished)
 	for body := range l.work {
-		l.mu.Lock()
-		chip := l.chip
-		l.mu.Unlock()
+		chip := l.current()
 		switch {
 		case len(body) > 1:
 			l.command(chip, body)
@@ -348,10 +367,7 @@ func (l *link) execute() {
 			l.started(chip.Reset())
 		}
 	}
-	l.mu.Lock()
-	chip := l.chip
-	l.mu.Unlock()
-	chip.PowerOff()
+	l.current().PowerOff()
 }
 
 // started keeps the answer to reset, or tears a chip that does not start.
@@ -371,13 +387,29 @@ func (l *link) command(chip reader.Chip, command []byte) {
 		l.control.gone(l)
 		return
 	}
-	l.mu.Lock()
-	cut := l.isCut
-	l.pending = l.pending && cut
-	l.mu.Unlock()
-	if !cut && l.send(answer) != nil {
+	if !l.answer(answer) {
 		l.cut()
 	}
+}
+
+// answer sends the chip's answer unless the card is out already. It holds the lock
+// meanwhile: a cut comes either before the answer, and then as a tear, or after it.
+func (l *link) answer(answer []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.isCut {
+		return true
+	}
+	err := l.send(answer)
+	l.pending = err != nil
+	return err == nil
+}
+
+// current is the chip behind the link.
+func (l *link) current() reader.Chip {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.chip
 }
 
 // commanded tells whether a command is in flight.
