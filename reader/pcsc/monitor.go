@@ -207,6 +207,7 @@ func (m *monitor) run(stopped chan struct{}) {
 			idleEnds = 0
 			continue
 		case errors.Is(err, scard.ErrCancelled):
+			limit = settleWait
 			continue
 		case err == nil, errors.Is(err, scard.ErrUnknownReader):
 			// A reader that is not known has gone, or its name was mangled on the
