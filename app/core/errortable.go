@@ -81,17 +81,12 @@ var ErrorTable = []ErrorInfo{
 	{"BALANCE_SHORT", ExitDeclined},
 	{"FEE_CHANGED", ExitDeclined},
 	{"SOURCE_REFUSED", ExitDeclined},
-	{"LIMIT_SINGLE", ExitDeclined},
 	{"LIMIT_LOAD_MIN", ExitDeclined},
 	{"LIMIT_LOAD_MAX", ExitDeclined},
-	{"LIMIT_CAP", ExitDeclined},
 	{"LIMIT_PURSE_CAP", ExitDeclined},
-	{"LIMIT_CARD_DAY", ExitDeclined},
 	{"LIMIT_CARD_DAY_COUNT", ExitDeclined},
 	{"LIMIT_CARD_DAY_SUM", ExitDeclined},
-	{"LIMIT_ACCOUNT_DAY", ExitDeclined},
 	{"LIMIT_ACCOUNT_DAY_SUM", ExitDeclined},
-	{"LIMIT_DEVICE_DAY", ExitDeclined},
 	{"LIMIT_DEVICE_DAY_SUM", ExitDeclined},
 	{"STALE_CARD_STATE", ExitDeclined},
 	{"TID_USED", ExitDeclined},
@@ -116,7 +111,6 @@ var ErrorTable = []ErrorInfo{
 	{"VERSION_TOO_OLD", ExitDeclined},
 	{"BAD_REQUEST", ExitDeclined},
 	{"TOO_LARGE", ExitDeclined},
-	{"BUSY", ExitNetwork},
 	{"DEMO_REAL_CARD", ExitReader},
 	{"DEMO_RECORDED_CARD", ExitReader},
 	{"DEMO_CREDENTIALS_REFUSED", ExitUsage},
@@ -129,6 +123,24 @@ var ErrorTable = []ErrorInfo{
 	{"INTERNAL", ExitInternal},
 }
 
+// synonyms are other names for a line of the table: those that a wire gives to its
+// own trouble, and the short names of limits. People and scripts see the line's code.
+var synonyms = map[string]string{
+	"NETWORK":           "PLATFORM_UNREACHABLE",
+	"TLS_REFUSED":       "PLATFORM_UNTRUSTED",
+	"ANSWER_UNSIGNED":   "PLATFORM_ANSWER",
+	"ANSWER_FOREIGN":    "PLATFORM_ANSWER",
+	"ANSWER_BROKEN":     "PLATFORM_ANSWER",
+	"BUSY":              "PLATFORM_BUSY",
+	"NO_LEASE":          "LEASE_INVALID",
+	"LOCAL":             "INTERNAL",
+	"LIMIT_SINGLE":      "LIMIT_LOAD_MAX",
+	"LIMIT_CAP":         "LIMIT_PURSE_CAP",
+	"LIMIT_CARD_DAY":    "LIMIT_CARD_DAY_SUM",
+	"LIMIT_ACCOUNT_DAY": "LIMIT_ACCOUNT_DAY_SUM",
+	"LIMIT_DEVICE_DAY":  "LIMIT_DEVICE_DAY_SUM",
+}
+
 // byCode finds a line of ErrorTable.
 var byCode = func() map[string]ErrorInfo {
 	index := make(map[string]ErrorInfo, len(ErrorTable))
@@ -138,9 +150,13 @@ var byCode = func() map[string]ErrorInfo {
 	return index
 }()
 
-// InfoOf returns the line of a code. A code that a newer platform sent and that
+// InfoOf returns the line of a code or of a synonym; show its Code, not the one that
+// was asked for. A code that a newer platform sent and that
 // this version does not know counts as a refusal.
 func InfoOf(code string) ErrorInfo {
+	if line, named := synonyms[code]; named {
+		code = line
+	}
 	if info, known := byCode[code]; known {
 		return info
 	}
@@ -177,6 +193,7 @@ func Tell(texts *lang.Localizer, code string, open bool, detail map[string]any) 
 
 func tellOn(system string, texts *lang.Localizer, code string, open bool, detail map[string]any) Told {
 	facts := shown(detail)
+	code = InfoOf(code).Code
 	key := "error." + code
 	told := Told{}
 	if texts.Has(key + ".title") {

@@ -41,6 +41,16 @@ func TestErrorTableIsComplete(t *testing.T) {
 	require.Greater(t, len(seen), 60)
 }
 
+// A synonym leads to a line of the table and is none itself.
+func TestSynonyms(t *testing.T) {
+	for name, code := range synonyms {
+		require.Contains(t, byCode, code, name)
+		require.NotContains(t, byCode, name)
+		require.Equal(t, code, InfoOf(name).Code)
+		require.Equal(t, Tell(lang.Texts("en"), code, false, nil), Tell(lang.Texts("en"), name, false, nil))
+	}
+}
+
 // Every code that the purse and the messages define has a line with texts.
 func TestErrorTableKnowsEveryDefinedCode(t *testing.T) {
 	found := 0
@@ -50,7 +60,7 @@ func TestErrorTableKnowsEveryDefinedCode(t *testing.T) {
 		for _, file := range files {
 			for _, code := range definedCodes(t, file, nil) {
 				found++
-				require.Contains(t, byCode, code, file)
+				require.Contains(t, byCode, InfoOf(code).Code, file)
 			}
 		}
 	}
@@ -91,6 +101,7 @@ func TestOpenBeatsReaderAndNetwork(t *testing.T) {
 		{"JOURNAL_FAILED", true, ExitOpen},
 		{"BALANCE_SHORT", true, ExitDeclined},
 		{"USAGE", true, ExitUsage},
+		{"NETWORK", false, ExitNetwork},
 		{"OUTCOME_UNKNOWN", false, ExitOpen},
 		{"A_CODE_OF_TOMORROW", false, ExitDeclined},
 	} {
