@@ -41,6 +41,10 @@ func (c *Core) Statement(ctx context.Context, from, to time.Time, kind string) (
 	return c.Platform.Statement(ctx, from, to, kind)
 }
 
+// addCardAmount stands in the INITIALIZE FOR LOAD that proves a card; no CREDIT
+// follows it.
+const addCardAmount wallet.Fen = 1
+
 // AddCard binds the card on the reader to the account: its MAC1 over a leased
 // terminal number proves that it is here, and with which balance.
 func (c *Core) AddCard(ctx context.Context) (api.Card, error) {
@@ -61,13 +65,13 @@ func (c *Core) AddCard(ctx context.Context) (api.Card, error) {
 	}
 	var steps []wallet.StepResult
 	err = c.withCard(ctx, func(session reader.Session, _ reader.Info) (err error) {
-		steps, err = c.desk(session, nil).OpenForCard(ctx, purse.ASN, purse.Profile, script, lease.TID)
+		steps, _, err = c.desk(session, nil).OpenForCard(ctx, purse.ASN, purse.Profile, script, lease.TID)
 		return err
 	})
 	if err != nil {
 		return api.Card{}, err
 	}
-	open := api.Open{TID: lease.TID, Amount: wallet.AddCardAmount, Steps: steps}
+	open := api.Open{TID: lease.TID, Amount: addCardAmount, Steps: steps}
 	return c.Platform.AddCard(ctx, api.CardRequest{ASN: purse.ASN, Profile: purse.Profile.Name, Open: open})
 }
 

@@ -28,6 +28,12 @@ func (f *Failure) Error() string {
 // Unwrap gives the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
+// Open reports whether an order is or may be open because of it.
+func (f *Failure) Open() bool { return f.Order != nil || wallet.IsOpen(f.Err) }
+
+// Exit is the console's exit code.
+func (f *Failure) Exit() int { return ExitOf(f.Code, f.Open()) }
+
 // coded is what errors of the other packages offer: a code of the table.
 type coded interface{ ErrorCode() string }
 
@@ -54,16 +60,19 @@ func Explain(err error) *Failure {
 	if errors.As(err, &failure) {
 		return failure
 	}
-	if class := reader.ClassOf(err); class != "" {
-		return &Failure{Code: readerCodes[class], Err: err}
-	}
 	var refused *wallet.Refused
 	if errors.As(err, &refused) {
 		return refusal(refused, err)
 	}
+	if class := reader.ClassOf(err); class != "" {
+		return &Failure{Code: readerCodes[class], Err: err}
+	}
 	var withCode coded
 	if errors.As(err, &withCode) {
-		return &Failure{Code: withCode.ErrorCode(), Err: err}
+		return &Failure{Code: InfoOf(withCode.ErrorCode()).Code, Err: err}
+	}
+	if code := wallet.CodeOf(err); code != "" {
+		return &Failure{Code: string(code), Err: err}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &Failure{Code: "TIMEOUT", Err: err}
@@ -96,5 +105,5 @@ func refusal(refused *wallet.Refused, err error) *Failure {
 // isOpen reports whether the failure leaves an order open.
 func isOpen(err error) bool {
 	failure := Explain(err)
-	return failure != nil && InfoOf(failure.Code).Exit == ExitOpen
+	return failure != nil && (failure.Open() || InfoOf(failure.Code).Exit == ExitOpen)
 }

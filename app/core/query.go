@@ -47,7 +47,7 @@ func (c *Core) keepReading(ctx context.Context, reading wallet.Reading, at time.
 func savedReading(purse wallet.Purse, at time.Time) SavedReading {
 	saved := SavedReading{
 		At: at, ASN: purse.ASN, Number: purse.Number, Profile: purse.Profile.Name, AID: purse.AID,
-		Balance: purse.Balance, ValidFrom: purse.ValidFrom, ValidUntil: purse.ValidUntil, Complete: purse.Complete,
+		Balance: purse.Balance, ValidFrom: cardDate(purse.ValidFrom), ValidUntil: cardDate(purse.ValidUntil), Complete: purse.Complete,
 	}
 	for _, record := range purse.Records {
 		saved.Records = append(saved.Records, SavedRecord{
@@ -56,4 +56,12 @@ func savedReading(purse wallet.Purse, at time.Time) SavedReading {
 		})
 	}
 	return saved
+}
+
+// cardDate is YYYYMMDD, or empty where the card holds no date.
+func cardDate(date time.Time) string {
+	if date.IsZero() {
+		return ""
+	}
+	return date.Format("20060102")
 }

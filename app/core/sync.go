@@ -273,9 +273,6 @@ func (c *Core) syncOne(ctx context.Context, session reader.Session, profile *wal
 	line.RequestsWaited = line.Requests
 	if outcome.State != nil {
 		line.To, line.Evidence, line.OnCard = outcome.State.State, orNone(outcome.State.Evidence), outcome.State.OnCard
-		if outcome.RawState != nil && outcome.State.ReceiptBody != nil {
-			_ = c.Store.PutReceipt(ctx, outcome.State.Order, *outcome.RawState)
-		}
 	}
 	if err != nil {
 		return line, err

@@ -43,7 +43,7 @@ type TopUpResult struct {
 	APDUs          int
 	Elapsed        time.Duration // from the confirmation to success
 	Acknowledged   bool          // the platform has the result
-	Warning        string
+	Warning        wallet.Code   // success, but this went wrong afterwards
 }
 
 // TopUp loads value onto the card (圈存). It returns without error only when the
@@ -175,7 +175,7 @@ func (c *Core) load(ctx context.Context, order wallet.Order, profile *wallet.Pro
 
 // desk is what the flows of package wallet work with.
 func (c *Core) desk(session reader.Session, issuer wallet.Issuer) wallet.Desk {
-	return wallet.Desk{Card: session, Issuer: issuer, Journal: c.journal(), Signers: c.Platform.Signers(), Trace: c.Trace}
+	return wallet.Desk{Card: session, Issuer: issuer, Journal: c.journal(), Signers: c.Platform.Signers(), Epoch: c.Platform.Session().Epoch, Trace: c.Trace}
 }
 
 // mayStartAgain: the card left, and the journal shows that nothing was asked.

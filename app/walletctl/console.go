@@ -89,29 +89,29 @@ func (c *console) fail(err error) int {
 		return core.ExitOK
 	}
 	failure := core.Explain(err)
-	info := core.InfoOf(failure.Code)
-	text := info.Texts(c.texts)
+	code := core.InfoOf(failure.Code).Code
+	text := core.Tell(c.texts, failure.Code, failure.Open(), failure.Detail)
 	if !c.JSON {
-		fmt.Fprintf(c.err, "%s (%s)\n%s\n", text.Title, failure.Code, text.Text)
+		fmt.Fprintf(c.err, "%s (%s)\n%s\n", text.Title, code, text.Text)
 		for _, remedy := range text.Remedies {
 			fmt.Fprintf(c.err, "  - %s\n", remedy)
 		}
 		if failure.Order != nil {
 			fmt.Fprintf(c.err, "%s: %s, %s, %s\n", c.t("console.order"), orderName(*failure.Order), failure.Order.Amount.Yuan(), failure.Order.ASN.Masked())
 		}
-		if c.Verbose || failure.Code == "USAGE" || failure.Code == "INTERNAL" {
+		if c.Verbose || code == "USAGE" || code == "INTERNAL" || code == "CARD_FILE" {
 			fmt.Fprintf(c.err, "  (%v)\n", err)
 		}
-		return info.Exit
+		return failure.Exit()
 	}
 	var object errorObject
-	object.Error.Code, object.Error.Title, object.Error.Text, object.Error.Remedies = failure.Code, text.Title, text.Text, text.Remedies
+	object.Error.Code, object.Error.Title, object.Error.Text, object.Error.Remedies = code, text.Title, text.Text, text.Remedies
 	object.Error.Detail = c.detail(failure, err)
 	if object.Error.Remedies == nil {
 		object.Error.Remedies = []string{}
 	}
 	_ = json.NewEncoder(c.out).Encode(object)
-	return info.Exit
+	return failure.Exit()
 }
 
 func (c *console) detail(failure *core.Failure, err error) map[string]any {

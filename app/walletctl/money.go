@@ -99,7 +99,7 @@ func (c *console) pin(program *wire.Program, fromStdin bool) func(int) ([]byte, 
 	}
 }
 
-func (c *console) progress(step wallet.Progress) { c.say("  " + c.t("progress."+string(step))) }
+func (c *console) progress(step wallet.Progress) { c.say("  " + c.t("progress."+string(step.Stage))) }
 
 func (c *console) printTopUp(program *wire.Program, result core.TopUpResult) error {
 	object := topupObject{
@@ -107,7 +107,7 @@ func (c *console) printTopUp(program *wire.Program, result core.TopUpResult) err
 		AmountFen: result.Entry.Amount, FeeFen: result.Entry.Fee, BalanceBeforeFen: result.Outcome.BalanceBefore,
 		BalanceAfterFen: result.Outcome.BalanceAfter, TAC: result.Outcome.TAC, Requests: result.Requests,
 		RequestsWaited: result.RequestsWaited, APDUs: result.APDUs, ElapsedMS: milliseconds(result.Elapsed),
-		Acknowledged: result.Acknowledged, Warning: result.Warning, Demo: program.IsDemo(),
+		Acknowledged: result.Acknowledged, Warning: string(result.Warning), Demo: program.IsDemo(),
 	}
 	if result.State != nil {
 		object.State, object.Receipt = result.State.State, result.State.ReceiptBody

@@ -178,7 +178,7 @@ func (c *console) purse(purse wallet.Purse, reveal bool) purseObject {
 	object := purseObject{
 		Card: cardObject{
 			Profile: purse.Profile.Name, AID: purse.AID, ASNMasked: purse.ASN.Masked(), NumberMasked: wallet.MaskNumber(purse.Number),
-			ValidFrom: dashed(purse.ValidFrom), ValidUntil: dashed(purse.ValidUntil),
+			ValidFrom: cardDate(purse.ValidFrom), ValidUntil: cardDate(purse.ValidUntil),
 		},
 		BalanceFen: purse.Balance, HighBit: purse.BalanceHighBit, Records: []recordObject{}, Complete: purse.Complete, Problems: []string{},
 	}
@@ -192,18 +192,16 @@ func (c *console) purse(purse wallet.Purse, reveal bool) purseObject {
 			Terminal: record.Terminal.String(), Time: cardTime(record.Time), Raw: record.Raw, Problem: orNull(record.Problem),
 		})
 	}
-	for _, problem := range purse.Problems {
-		object.Problems = append(object.Problems, problem.String())
-	}
+	object.Problems = append(object.Problems, purse.Problems...)
 	return object
 }
 
-// dashed turns YYYYMMDD into YYYY-MM-DD; other texts stay.
-func dashed(date string) string {
-	if len(date) != 8 {
-		return date
+// cardDate is YYYY-MM-DD, or empty where the card holds no date.
+func cardDate(date time.Time) string {
+	if date.IsZero() {
+		return ""
 	}
-	return date[:4] + "-" + date[4:6] + "-" + date[6:]
+	return date.Format(time.DateOnly)
 }
 
 // typeName is the kind of a transaction in the chosen language (card dossier §1.5).

@@ -102,7 +102,7 @@ func (p *Program) coreConfig() core.Config {
 		BeforeStage: p.beforeStage, AfterStage: p.afterStage,
 	}
 	if p.client != nil {
-		config.Platform = clientPlatform{p.client, p.store}
+		config.Platform = clientPlatform{p.client, p.profile.SignerKeys()}
 	}
 	return config
 }
@@ -239,17 +239,15 @@ func (p *Program) openClient() (err error) {
 	if p.options.DemoCredentials && !p.profile.Demo {
 		return &core.Failure{Code: "DEMO_CREDENTIALS_REFUSED"}
 	}
-	config := platformclient.Config{Profile: p.profile, Vault: p.store, Version: Version, DeviceName: deviceName(), Journal: p.journalMark}
+	config := platformclient.Config{Profile: p.profile, Vault: p.store, Version: Version, DeviceName: deviceName(), Journal: p.store.Mark,
+		OnReceipt: func(order string, receipt wallet.Signed) {
+			_ = p.store.PutReceipt(context.Background(), order, receipt)
+		}}
 	if p.accident != nil {
 		config.WrapTransport = func(next http.RoundTripper) http.RoundTripper { return faultyTransport{next, p.accident} }
 	}
 	p.client, err = platformclient.New(config)
 	return err
-}
-
-func (p *Program) journalMark() api.JournalMark {
-	mark, _ := p.store.Mark(context.Background())
-	return mark
 }
 
 func deviceName() string {
