@@ -619,3 +619,10 @@ func TestRightPINGivesTheTriesBack(t *testing.T) {
 	b.selectPurse()
 	require.Equal(t, "6983", b.sw("0020000003123456"), "power does not unlock it")
 }
+
+func TestCardNeverPrintsItsSecrets(t *testing.T) {
+	card := usedCard(t, Standard)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		require.Equal(t, "standard card ****************5678", fmt.Sprintf(verb, card))
+	}
+}
