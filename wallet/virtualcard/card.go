@@ -11,6 +11,7 @@ package virtualcard
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -230,6 +231,12 @@ func (c *Card) Variant() string { return c.variant }
 
 // Keys returns the card-level keys, for a demo platform that adopts the card.
 func (c *Card) Keys() Keys { return c.keys }
+
+// Format prints the masked number whatever the verb: fmt would otherwise look
+// into the struct and print keys and PIN.
+func (c *Card) Format(state fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(state, "%s card %s", c.variant, c.asn.Masked())
+}
 
 // PIN returns the digits of the PIN, for whoever made the card.
 func (c *Card) PIN() string { return wallet.Hex(c.pin).String() }

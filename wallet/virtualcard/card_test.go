@@ -604,3 +604,25 @@ func TestReadBySelectedFile(t *testing.T) {
 	require.Equal(t, "9000", sw)
 	require.Equal(t, testASN[:], data)
 }
+
+func TestRightPINGivesTheTriesBack(t *testing.T) {
+	b := powered(t, Standard)
+	for _, sw := range []string{"63C2", "63C1"} {
+		require.Equal(t, sw, b.sw("0020000003999999"))
+	}
+	require.Equal(t, 1, b.card.Snapshot().PINTriesLeft)
+	require.Equal(t, "9000", b.sw("0020000003123456"))
+	require.Equal(t, 3, b.card.Snapshot().PINTriesLeft)
+	for _, sw := range []string{"63C2", "63C1", "63C0", "6983"} {
+		require.Equal(t, sw, b.sw("0020000003999999"))
+	}
+	b.selectPurse()
+	require.Equal(t, "6983", b.sw("0020000003123456"), "power does not unlock it")
+}
+
+func TestCardNeverPrintsItsSecrets(t *testing.T) {
+	card := usedCard(t, Standard)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		require.Equal(t, "standard card ****************5678", fmt.Sprintf(verb, card))
+	}
+}
