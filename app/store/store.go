@@ -127,10 +127,16 @@ func prepareFiles(dir string, warn func(string)) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := ownerOnly(dir, 0o700, warn); err != nil {
+	path := filepath.Join(dir, databaseName)
+	ours, err := isOurs(dir, path)
+	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, databaseName)
+	if ours {
+		if err := ownerOnly(dir, 0o700, warn); err != nil {
+			return err
+		}
+	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -142,6 +148,17 @@ func prepareFiles(dir string, warn func(string)) error {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// isOurs reports whether the directory is a profile or empty. The permissions of
+// any other directory that somebody names are left alone: our files are private by
+// their own.
+func isOurs(dir, database string) (bool, error) {
+	if _, err := os.Stat(database); err == nil {
+		return true, nil
+	}
+	files, err := os.ReadDir(dir)
+	return len(files) == 0, err
 }
 
 // ownerOnly takes away permissions that others have. Windows keeps its own lists,
