@@ -83,6 +83,11 @@ type Store struct {
 	// writing lets one goroutine write at a time: SQLite would make the others
 	// wait by polling.
 	writing sync.Mutex
+
+	// The holes of all cards as of one version of the history.
+	holesMutex   sync.Mutex
+	holes        []hole
+	holesVersion int64
 }
 
 // Open opens the profile in dir, makes it where it is missing (0700), and brings
