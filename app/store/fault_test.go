@@ -1,6 +1,7 @@
 package store
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -79,6 +80,33 @@ func TestFaultThatPasses(t *testing.T) {
 			writeStages(t, s, "k", allStages[4:]...)
 			require.NoError(t, s.VerifyChain(t.Context()))
 			require.NoError(t, s.Put(t.Context(), "refresh", []byte("x")))
+		})
+	}
+}
+
+// A power cut right after a failed commit may leave the stage or not, since an error
+// was returned; what it leaves must be whole, and the order must go on from there.
+func TestPowerCutAfterFailedCommit(t *testing.T) {
+	for name, kind := range map[string]faultfs.Kind{"no space": faultfs.ENOSPC, "flush fails": faultfs.EIO} {
+		t.Run(name, func(t *testing.T) {
+			dir, err := filepath.EvalSymlinks(t.TempDir())
+			require.NoError(t, err)
+			s := open(t, dir)
+			writeStages(t, s, "k", allStages[:4]...)
+			disarm := faultfs.Arm(dir, kind, nil)
+			t.Cleanup(disarm)
+			require.Error(t, s.Write(t.Context(), storetest.Entry("k", wallet.StageCrediting)))
+			left := t.TempDir() // the files as they are, without the shared memory
+			for _, name := range []string{"wallet.db", "wallet.db-wal"} {
+				content, err := os.ReadFile(filepath.Join(dir, name))
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(filepath.Join(left, name), content, 0o600))
+			}
+			again := open(t, left)
+			require.Contains(t, []wallet.Stage{wallet.StageGranted, wallet.StageCrediting}, stageOf(t, again, "k"))
+			require.NoError(t, again.VerifyChain(t.Context()))
+			writeStages(t, again, "k", wallet.StageUnknown, wallet.StageGranted, wallet.StageCrediting, wallet.StageCredited)
+			require.NoError(t, again.VerifyChain(t.Context()))
 		})
 	}
 }

@@ -32,7 +32,11 @@ func (s *Store) SaveReading(ctx context.Context, reading core.SavedReading) erro
 		if err != nil {
 			return err
 		}
-		return mergeRecords(ctx, tx, reading)
+		if err := mergeRecords(ctx, tx, reading); err != nil || len(reading.Records) == 0 {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE history_version SET version = version + 1`)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("save a reading: %w", err)
@@ -141,7 +145,7 @@ func (s *Store) History(ctx context.Context, filter core.HistoryFilter) (core.Hi
 		if history.Records, err = readRecords(ctx, tx, filter, where, args); err != nil {
 			return err
 		}
-		history.Gaps, err = readGaps(ctx, tx, filter)
+		history.Gaps, err = s.readGaps(ctx, tx, filter)
 		return err
 	})
 	if err != nil {
@@ -238,10 +242,11 @@ const (
 
 // hole is a jump of one counter of one card between two sound records.
 type hole struct {
-	asn          string
+	asn          wallet.ASN
 	kind         int
-	below, above int   // the counters on both sides
-	fromS, toS   int64 // the times on both sides
+	below, above int        // the counters on both sides
+	fromS, toS   int64      // the times on both sides
+	gaps         []core.Gap // what is missing between them
 }
 
 // readGaps finds the counters that no record shows. Only jumps between two records
@@ -252,14 +257,39 @@ type hole struct {
 // purchases in one sequence (card dossier §1.4): there a record of the other kind
 // fills a gap too. Gaps are selected by card, by time and by types alone, since
 // nobody knows the amount of what is missing.
-func readGaps(ctx context.Context, tx *sql.Tx, filter core.HistoryFilter) ([]core.Gap, error) {
-	holes, err := readHoles(ctx, tx, filter)
-	if err != nil || len(holes) == 0 {
+//
+// The search reads every record, so its result is kept until a reading changes it.
+func (s *Store) readGaps(ctx context.Context, tx *sql.Tx, filter core.HistoryFilter) ([]core.Gap, error) {
+	var version int64
+	if err := tx.QueryRowContext(ctx, `SELECT version FROM history_version`).Scan(&version); err != nil {
 		return nil, err
 	}
-	shared := map[string]bool{}
+	s.holesMutex.Lock()
+	defer s.holesMutex.Unlock()
+	if s.holes == nil || s.holesVersion != version {
+		holes, err := findHoles(ctx, tx)
+		if err != nil {
+			return nil, err
+		}
+		s.holes, s.holesVersion = holes, version
+	}
 	var gaps []core.Gap
-	for _, hole := range holes {
+	for _, hole := range s.holes {
+		if hole.selected(filter) {
+			gaps = append(gaps, hole.gaps...)
+		}
+	}
+	return gaps, nil
+}
+
+// findHoles returns all holes of all cards with the gaps that are in them.
+func findHoles(ctx context.Context, tx *sql.Tx) ([]hole, error) {
+	holes, err := readHoles(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	shared := map[wallet.ASN]bool{}
+	for i, hole := range holes {
 		oneSequence, known := shared[hole.asn]
 		if !known {
 			if oneSequence, err = sharesCounter(ctx, tx, hole.asn); err != nil {
@@ -271,48 +301,44 @@ func readGaps(ctx context.Context, tx *sql.Tx, filter core.HistoryFilter) ([]cor
 		if err != nil {
 			return nil, err
 		}
-		asn, err := wallet.ParseASN(hole.asn)
-		if err != nil {
-			return nil, err
-		}
 		from := hole.below + 1
 		for _, counter := range append(filled, hole.above) {
 			if counter > from {
-				gaps = append(gaps, core.Gap{ASN: asn, Online: hole.kind == kindOnline, From: uint16(from), To: uint16(counter - 1)})
+				holes[i].gaps = append(holes[i].gaps, core.Gap{ASN: hole.asn, Online: hole.kind == kindOnline, From: uint16(from), To: uint16(counter - 1)})
 			}
 			from = counter + 1
 		}
 	}
-	return gaps, nil
+	return holes, nil
 }
 
-func readHoles(ctx context.Context, tx *sql.Tx, filter core.HistoryFilter) ([]hole, error) {
-	conditions, args := "r.kind > 0 AND r.problem = ''", []any{}
-	if filter.ASN != nil {
-		conditions, args = conditions+" AND r.asn = ?", append(args, filter.ASN.String())
-	}
+func readHoles(ctx context.Context, tx *sql.Tx) ([]hole, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT asn, kind, counter, next_counter, sort_s, next_sort_s FROM (
-			SELECT r.asn, r.kind, r.counter, r.sort_s, lead(r.counter) OVER w AS next_counter, lead(r.sort_s) OVER w AS next_sort_s
-			FROM record r WHERE `+conditions+` WINDOW w AS (PARTITION BY r.asn, r.kind ORDER BY r.counter))
-		WHERE next_counter > counter + 1 ORDER BY asn, kind, counter`, args...)
+			SELECT asn, kind, counter, sort_s, lead(counter) OVER w AS next_counter, lead(sort_s) OVER w AS next_sort_s
+			FROM record WHERE kind > 0 AND problem = '' WINDOW w AS (PARTITION BY asn, kind ORDER BY counter))
+		WHERE next_counter > counter + 1 ORDER BY asn, kind, counter`)
 	if err != nil {
 		return nil, err
 	}
-	var holes []hole
+	holes := []hole{} // not nil: "none" is a result that is kept, too
 	err = each(rows, func(row scanner) error {
 		var h hole
-		if err := row.Scan(&h.asn, &h.kind, &h.below, &h.above, &h.fromS, &h.toS); err != nil {
+		var asn string
+		if err := row.Scan(&asn, &h.kind, &h.below, &h.above, &h.fromS, &h.toS); err != nil {
 			return err
 		}
-		if h.selected(filter) {
-			holes = append(holes, h)
-		}
-		return nil
+		var err error
+		h.asn, err = wallet.ParseASN(asn)
+		holes = append(holes, h)
+		return err
 	})
 	return holes, err
 }
 
 func (h hole) selected(filter core.HistoryFilter) bool {
+	if filter.ASN != nil && *filter.ASN != h.asn {
+		return false
+	}
 	if !filter.From.IsZero() && h.toS < filter.From.Unix() || !filter.To.IsZero() && h.fromS >= secondFrom(filter.To) {
 		return false
 	}
@@ -332,18 +358,18 @@ func kindOf(recordType byte) int {
 
 // sharesCounter reports whether a card's records look like one sequence: both kinds
 // occur, no counter is in both, and their times rise with the counter across kinds.
-func sharesCounter(ctx context.Context, tx *sql.Tx, asn string) (bool, error) {
+func sharesCounter(ctx context.Context, tx *sql.Tx, asn wallet.ASN) (bool, error) {
 	var kinds, disorder int
 	err := tx.QueryRowContext(ctx, `SELECT count(DISTINCT kind), coalesce(sum(disorder), 0) FROM (
 			SELECT kind, (lead(kind) OVER w <> kind AND lead(counter) OVER w = counter) OR lead(sort_s) OVER w < sort_s AS disorder
-			FROM record WHERE asn = ? AND kind > 0 AND problem = '' WINDOW w AS (ORDER BY counter, sort_s))`, asn).Scan(&kinds, &disorder)
+			FROM record WHERE asn = ? AND kind > 0 AND problem = '' WINDOW w AS (ORDER BY counter, sort_s))`, asn.String()).Scan(&kinds, &disorder)
 	return kinds == 2 && disorder == 0, err
 }
 
 // fillers returns the counters inside a hole that some record shows after all.
 func fillers(ctx context.Context, tx *sql.Tx, h hole, oneSequence bool) ([]int, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT DISTINCT counter FROM record WHERE asn = ? AND counter > ? AND counter < ?
-			AND (kind = ? OR (? AND kind > 0)) ORDER BY counter`, h.asn, h.below, h.above, h.kind, oneSequence)
+			AND (kind = ? OR (? AND kind > 0)) ORDER BY counter`, h.asn.String(), h.below, h.above, h.kind, oneSequence)
 	if err != nil {
 		return nil, err
 	}

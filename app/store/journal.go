@@ -20,6 +20,11 @@ var _ core.Store = (*Store)(nil)
 
 // Write implements wallet.Journal: the entry, its place in the hash chain and, for
 // CREDITED, the row of the outbox reach the disk in one transaction.
+//
+// After an error the entry is not in the store. One thing can bring it back: the
+// flush failed and the computer stops before the next write, for then the log may
+// hold the whole commit after all. That is harmless: the caller went no further,
+// and a stage that is one too high only asks the card once more (crash table, row 28).
 func (s *Store) Write(ctx context.Context, entry wallet.Entry) error {
 	if entry.Key == "" {
 		return errors.New("journal: an entry without a key")

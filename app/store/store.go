@@ -83,6 +83,11 @@ type Store struct {
 	// writing lets one goroutine write at a time: SQLite would make the others
 	// wait by polling.
 	writing sync.Mutex
+
+	// The holes of all cards as of one version of the history.
+	holesMutex   sync.Mutex
+	holes        []hole
+	holesVersion int64
 }
 
 // Open opens the profile in dir, makes it where it is missing (0700), and brings
@@ -127,10 +132,16 @@ func prepareFiles(dir string, warn func(string)) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := ownerOnly(dir, 0o700, warn); err != nil {
+	path := filepath.Join(dir, databaseName)
+	ours, err := isOurs(dir, path)
+	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, databaseName)
+	if ours {
+		if err := ownerOnly(dir, 0o700, warn); err != nil {
+			return err
+		}
+	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -142,6 +153,17 @@ func prepareFiles(dir string, warn func(string)) error {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// isOurs reports whether the directory is a profile or empty. The permissions of
+// any other directory that somebody names are left alone: our files are private by
+// their own.
+func isOurs(dir, database string) (bool, error) {
+	if _, err := os.Stat(database); err == nil {
+		return true, nil
+	}
+	files, err := os.ReadDir(dir)
+	return len(files) == 0, err
 }
 
 // ownerOnly takes away permissions that others have. Windows keeps its own lists,

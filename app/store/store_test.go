@@ -114,6 +114,17 @@ func TestPermissions(t *testing.T) {
 	require.EqualValues(t, 0o600, info.Mode().Perm())
 }
 
+// Somebody may name a directory that holds other things: its permissions are his.
+func TestForeignDirectoryKeepsItsPermissions(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "letter.txt"), nil, 0o600))
+	require.NoError(t, os.Chmod(dir, 0o755))
+	open(t, dir)
+	info, err := os.Stat(dir)
+	require.NoError(t, err)
+	require.EqualValues(t, 0o755, info.Mode().Perm())
+}
+
 func TestNewerDatabaseIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -304,4 +315,29 @@ func FuzzOutboxRow(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, again, third, "the canonical form is not stable")
 	})
+}
+
+// BenchmarkHistory pages in a hundred thousand records of two cards.
+func BenchmarkHistory(b *testing.B) {
+	s, err := Open(b.TempDir(), Options{})
+	require.NoError(b, err)
+	b.Cleanup(func() { _ = s.Close() })
+	for card := range 2 {
+		reading := core.SavedReading{At: time.Unix(2e9, 0), ASN: wallet.ASN{byte(card)}}
+		for i := 50000; i > 0; i-- {
+			raw := wallet.Hex{byte(i >> 8), byte(i)}
+			reading.Records = append(reading.Records, core.SavedRecord{SFI: 0x18, Counter: uint16(i), Type: 6, Amount: 200, Time: time.Unix(int64(1e9+i*60), 0), Raw: raw})
+		}
+		require.NoError(b, s.SaveReading(b.Context(), reading))
+	}
+	for name, filter := range map[string]core.HistoryFilter{
+		"page": {Limit: 50}, "late page": {Limit: 50, Offset: 90000}, "text": {Limit: 50, Text: "ABCD"}, "all": {},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				_, err := s.History(b.Context(), filter)
+				require.NoError(b, err)
+			}
+		})
+	}
 }

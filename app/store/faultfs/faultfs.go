@@ -47,7 +47,7 @@ var (
 	armed   = map[*fault]bool{}
 	paths   = map[uintptr]string{}                       // open files by address
 	below   = map[uintptr]*sqlite3.Tsqlite3_io_methods{} // their own functions
-	wrapped = map[uintptr]uintptr{}                      // own functions → functions with ours put in
+	wrapped = map[uintptr]*sqlite3.Tsqlite3_io_methods{} // own functions → functions with ours put in
 )
 
 // Install puts the layer under SQLite, for all databases that this process opens
@@ -117,21 +117,17 @@ func xOpen(tls *libc.TLS, vfs, name, file uintptr, flags int32, outFlags uintptr
 	mutex.Lock()
 	defer mutex.Unlock()
 	own := opened.FpMethods
-	if wrapped[own] == 0 {
-		copied := libc.Xmalloc(tls, libc.Tsize_t(unsafe.Sizeof(sqlite3.Tsqlite3_io_methods{})))
-		if copied == 0 {
-			return sqlite3.SQLITE_NOMEM
-		}
-		methods := at[sqlite3.Tsqlite3_io_methods](copied)
+	if wrapped[own] == nil {
+		methods := new(sqlite3.Tsqlite3_io_methods)
 		*methods = *at[sqlite3.Tsqlite3_io_methods](own)
 		methods.FxClose = function(xClose)
 		methods.FxWrite = function(xWrite)
 		methods.FxSync = function(xSync)
-		wrapped[own] = copied // kept for the life of the process
+		wrapped[own] = methods // kept for the life of the process, so that C may hold its address
 	}
 	paths[file] = libc.GoString(name)
 	below[file] = at[sqlite3.Tsqlite3_io_methods](own)
-	opened.FpMethods = wrapped[own]
+	opened.FpMethods = uintptr(unsafe.Pointer(wrapped[own]))
 	return code
 }
 

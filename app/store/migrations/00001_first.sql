@@ -76,6 +76,14 @@ CREATE INDEX record_sort ON record (sort_s, id);
 CREATE INDEX record_card_sort ON record (asn, sort_s, id);
 CREATE INDEX record_counter ON record (asn, kind, counter, sort_s, problem);
 
+-- One row that moves whenever a reading brought records, so that what was worked
+-- out from them can be kept.
+CREATE TABLE history_version (
+    id      INTEGER PRIMARY KEY CHECK (id = 1),
+    version INTEGER NOT NULL
+) STRICT;
+INSERT INTO history_version (id, version) VALUES (1, 0);
+
 CREATE TABLE setting (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
