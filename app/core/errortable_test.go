@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"walletcompanion/assets"
 	"walletcompanion/assets/lang"
 	"walletcompanion/wallet"
 )
@@ -39,6 +40,17 @@ func TestErrorTableIsComplete(t *testing.T) {
 		}
 	}
 	require.Greater(t, len(seen), 60)
+}
+
+// No text stands in the catalogue for a code that the table lacks.
+func TestNoTextWithoutACode(t *testing.T) {
+	file, err := assets.Languages.ReadFile("lang/en.json")
+	require.NoError(t, err)
+	found := regexp.MustCompile(`"error\.([A-Z_]+)\.`).FindAllStringSubmatch(string(file), -1)
+	require.NotEmpty(t, found)
+	for _, match := range found {
+		require.Contains(t, byCode, match[1])
+	}
 }
 
 // A synonym leads to a line of the table and is none itself.
