@@ -17,6 +17,7 @@ type cardSource struct {
 	driver reader.Driver
 	wanted func(reader.Info) bool
 	chip   atomic.Value // chipHolder: the chip that was powered last
+	ins    atomic.Int32 // instruction that the chip executes
 	close  func()
 }
 
@@ -46,6 +47,7 @@ func pcscSource(wanted func(reader.Info) bool) *cardSource {
 // virtualSource puts the card of a file into a slot of its own.
 func (p *Program) virtualSource(path string) (*cardSource, error) {
 	source := &cardSource{wanted: func(reader.Info) bool { return true }, close: func() {}}
+	p.source = source // the chip's hooks look for it as soon as it is inserted
 	driver := virtual.New()
 	source.driver = driver
 	file, err := virtual.OpenFile(path, func(image []byte, save func([]byte) error) (reader.Chip, error) {
@@ -71,9 +73,12 @@ func (p *Program) hookChip(chip virtualcard.Chip, save func([]byte) error) reade
 	if ours {
 		card.SaveTo(func(image []byte) error {
 			err := save(image)
-			p.points.reached("card:52")
+			p.points.reached(fmt.Sprintf("card:%02X", p.source.ins.Load()))
 			return err
 		})
+	}
+	if p.points != nil {
+		return insWatcher{chip, &p.source.ins}
 	}
 	if p.accident == nil {
 		return chip
@@ -84,6 +89,19 @@ func (p *Program) hookChip(chip virtualcard.Chip, save func([]byte) error) reade
 		faulty.tear = func() { card.TearAt(virtualcard.Tear{INS: 0x52, When: virtualcard.Inside}) }
 	}
 	return faulty
+}
+
+// insWatcher remembers which command runs, so that a point in the card has a name.
+type insWatcher struct {
+	reader.Chip
+	ins *atomic.Int32
+}
+
+func (w insWatcher) Transmit(command []byte) ([]byte, error) {
+	if len(command) > 1 {
+		w.ins.Store(int32(command[1]))
+	}
+	return w.Chip.Transmit(command)
 }
 
 // returning puts a card back into its slot after a fault that says so.

@@ -17,6 +17,7 @@ import (
 
 	"walletcompanion/app/core"
 	"walletcompanion/app/store"
+	"walletcompanion/app/store/faultfs"
 	"walletcompanion/platformclient"
 	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform"
@@ -56,6 +57,7 @@ type Program struct {
 	demoDir  string
 	accident *accident
 	points   *pointReporter
+	disarm   func() // ends the full disk
 	backup   string // of the embedded platform, for the fault that restores it
 }
 
@@ -79,6 +81,9 @@ func (p *Program) open(ctx context.Context) (err error) {
 		return &core.Failure{Code: "USAGE", Err: err}
 	}
 	current.Store(p.accident)
+	if err := p.installDisk(); err != nil {
+		return err
+	}
 	if p.source, err = p.openReader(); err != nil {
 		return err
 	}
@@ -282,4 +287,27 @@ func (p *Program) DemoPIN() []byte {
 		return nil
 	}
 	return pin
+}
+
+// installDisk puts the failing file layer under SQLite, for the faults that fill
+// the disk.
+func (p *Program) installDisk() error {
+	if p.accident == nil || p.accident.fullDisk == "" {
+		return nil
+	}
+	return faultfs.Install()
+}
+
+// fillDisk and emptyDisk stand around the write of one stage.
+func (p *Program) fillDisk(stage wallet.Stage) {
+	if p.accident != nil && p.accident.fullDisk == stage && p.accident.strike() {
+		p.disarm = faultfs.Arm(p.store.Dir(), faultfs.ENOSPC, nil)
+	}
+}
+
+func (p *Program) emptyDisk() {
+	if p.disarm != nil {
+		p.disarm()
+		p.disarm = nil
+	}
 }
