@@ -36,6 +36,12 @@ func (Key8) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, redac
 // Format prints no key, whatever the verb.
 func (Key16) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, redacted) }
 
+// MarshalText keeps keys out of JSON, which is how structured logs print values.
+func (Key8) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// MarshalText keeps keys out of JSON; a key file asks for Hex.
+func (Key16) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
 // ParseKey16 reads 32 hex digits. The error does not repeat them.
 func ParseKey16(text string) (Key16, error) {
 	var key Key16

@@ -69,7 +69,7 @@ func (c *Card) answer(raw []byte) []byte {
 		c.ram.session, c.ram.pending = nil, nil
 		return status(nil, swLength)
 	}
-	if c.variant == Slow {
+	if c.variant == Slow && c.delay != nil {
 		c.delay(slowness(cmd.ins))
 	}
 	if c.variant == T0 && cmd.cla == 0x00 && cmd.ins == 0xC0 {

@@ -11,6 +11,7 @@ package virtualcard
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -149,7 +150,7 @@ func (c *Card) SetRandom(random io.Reader) {
 	c.random = random
 }
 
-// SetDelay replaces time.Sleep, with which the variant slow waits.
+// SetDelay replaces time.Sleep, with which the variant slow waits; nil: no wait.
 func (c *Card) SetDelay(delay func(time.Duration)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -230,6 +231,12 @@ func (c *Card) Variant() string { return c.variant }
 
 // Keys returns the card-level keys, for a demo platform that adopts the card.
 func (c *Card) Keys() Keys { return c.keys }
+
+// Format prints the masked number whatever the verb: fmt would otherwise look
+// into the struct and print keys and PIN.
+func (c *Card) Format(state fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(state, "%s card %s", c.variant, c.asn.Masked())
+}
 
 // PIN returns the digits of the PIN, for whoever made the card.
 func (c *Card) PIN() string { return wallet.Hex(c.pin).String() }

@@ -3,7 +3,6 @@ package virtualcard
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -231,10 +230,4 @@ func (c *Card) ExportKeys() ([]byte, error) {
 		Serial: c.asn.String(), AID: wallet.Hex(c.AID()).String(),
 		DLK: c.keys.DLK.Hex(), DPK: c.keys.DPK.Hex(), DTK: c.keys.DTK.Hex(),
 	})
-}
-
-// hexBytes reads hex of a recorded card.
-func hexBytes(text string) ([]byte, bool) {
-	raw, err := hex.DecodeString(text)
-	return raw, err == nil
 }

@@ -1,6 +1,7 @@
 package virtualcard
 
 import (
+	"encoding/hex"
 	"errors"
 	"slices"
 	"sync"
@@ -37,9 +38,9 @@ func parseRecorded(file []byte) (*Recorded, error) {
 	}
 	card := &Recorded{source: in.Source, answers: map[string][]byte{}}
 	for asked, answered := range in.Responses {
-		command, ok := hexBytes(asked)
-		answer, okToo := hexBytes(answered)
-		if !ok || !okToo || len(command) < 4 || len(command) > 261 || len(answer) < 2 || len(answer) > 258 {
+		command, errAsked := hex.DecodeString(asked)
+		answer, errAnswered := hex.DecodeString(answered)
+		if errAsked != nil || errAnswered != nil || len(command) < 4 || len(command) > 261 || len(answer) < 2 || len(answer) > 258 {
 			return nil, errors.New("card file: a recorded command or answer is damaged")
 		}
 		if _, twice := card.answers[string(command)]; twice {
