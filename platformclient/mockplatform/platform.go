@@ -72,6 +72,7 @@ type Platform struct {
 	hashing chan struct{} // two Argon2id at a time
 	senders *senderLimit
 	handler http.Handler
+	epoch   int // only a restore raises it, and that needs the directory for itself
 
 	mu  sync.Mutex // guards random and url
 	url string
@@ -123,6 +124,9 @@ func Open(config Config) (*Platform, error) {
 		return nil, errors.Join(err, p.lock.Unlock())
 	}
 	p.handler = p.routes()
+	if err = p.store.View(context.Background(), func(tx *Tx) (err error) { p.epoch, err = readEpoch(tx); return err }); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	return p, nil
 }
 
@@ -203,8 +207,8 @@ func (p *Platform) newTID(tx *Tx, asn string) (wallet.TerminalNumber, error) {
 	}
 }
 
-// epoch counts the restores of this platform (§2.7.1).
-func epoch(tx *Tx) (int, error) {
+// readEpoch counts the restores of this platform (§2.7.1).
+func readEpoch(tx *Tx) (int, error) {
 	value, err := meta(tx, "epoch")
 	if err != nil {
 		return 0, err
