@@ -251,10 +251,10 @@ func (c *Client) once(ctx context.Context, call call, prepared *http.Request, bo
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// The time for the answer begins when a connection stands; connecting has its
-	// own limits inside the transport.
+	// The time for the answer begins anew when a connection stands; before that the
+	// transport has its own limits for connecting, 3 s and 3 s.
 	silent := fmt.Errorf("no answer within %v", timeout)
-	timer := time.AfterFunc(connectTimeout+tlsTimeout+timeout, func() { cancel(silent) })
+	timer := time.AfterFunc(timeout, func() { cancel(silent) })
 	defer timer.Stop()
 	var seeking, stood, reused atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
