@@ -198,7 +198,7 @@ func (p *page) body() fyne.CanvasObject {
 	if len(banners.Objects) > 0 {
 		content = container.NewBorder(column(0, banners, gap(0, 12)), nil, nil, nil, content)
 	}
-	return container.NewVScroll(content)
+	return container.NewVScroll(padded(1, 1, content)) // borders at the edge are not cut
 }
 
 // banners tell first of all where money is that has not arrived, and what the last
@@ -259,6 +259,9 @@ var troubleDrawings = map[string]string{
 func (p *page) troublePage() fyne.CanvasObject {
 	trouble := p.state.Trouble
 	told := core.Tell(p.texts, trouble.Code, trouble.Open(), trouble.Detail)
+	if p.state.Card == core.CardLost { // reading changes nothing, and people want to hear it
+		told.Text = join(p.texts, []string{told.Text, p.t("ui.lost", nil)})
+	}
 	name, known := troubleDrawings[trouble.Code]
 	if !known {
 		name = "reader-silent"
@@ -299,7 +302,8 @@ func fixedWidth(width float32, object fyne.CanvasObject) fyne.CanvasObject {
 // foot is the strip with what was read before, while there is no card.
 func (p *page) foot() fyne.CanvasObject {
 	cached := p.state.Cached
-	if cached == nil || p.state.Card == core.CardReading || p.state.Card == core.CardRead {
+	present := p.state.Purse != nil && p.state.Purse.BalanceKnown && p.state.Card != core.CardLost
+	if cached == nil || present || p.state.Card == core.CardReading || p.state.Card == core.CardRead {
 		return nil
 	}
 	now := p.now()
