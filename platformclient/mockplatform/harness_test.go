@@ -433,3 +433,9 @@ func openOf(grant wallet.Grant) wallet.OpenOrder {
 		Order: grant.Order, ASN: grant.ASN, Attempt: grant.Attempt, Seq: grant.Seq, Amount: grant.Amount, ProbeTID: grant.ProbeTID, Epoch: grant.Epoch,
 	}
 }
+
+func mustJSON(t testing.TB, value any) []byte {
+	body, err := json.Marshal(value)
+	require.NoError(t, err)
+	return body
+}
