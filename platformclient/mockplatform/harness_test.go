@@ -439,3 +439,25 @@ func mustJSON(t testing.TB, value any) []byte {
 	require.NoError(t, err)
 	return body
 }
+
+// purchase pays 1.00 yuan in a shop: the test is the terminal.
+func purchase(t testing.TB, w *world, k *chip) {
+	_, err := k.PowerOn()
+	require.NoError(t, err)
+	for _, command := range []string{"00A4040009A0000000038698070100", "805001020B0100000064000000990501" + "0F"} {
+		answer, err := k.send(command)
+		require.NoError(t, err)
+		require.Equal(t, wallet.Hex{0x90, 0x00}, answer.SW, command)
+		if strings.HasPrefix(command, "8050") {
+			var terminal wallet.TerminalNumber
+			copy(terminal[:], []byte{0, 0, 0, 0x99, 0x05, 0x01})
+			at := epcrypto.CardTimeOf(w.clock)
+			counter := uint16(answer.Data[4])<<8 | uint16(answer.Data[5])
+			session := epcrypto.PurchaseSessionKey(k.Keys().DPK, [4]byte(answer.Data[11:15]), counter, 7)
+			mac1 := epcrypto.PurchaseMAC1(session, 100, 0x06, terminal, at)
+			debit, err := k.send("805401000F00000007" + wallet.Hex(at[:]).String() + wallet.Hex(mac1[:]).String() + "08")
+			require.NoError(t, err)
+			require.Equal(t, wallet.Hex{0x90, 0x00}, debit.SW)
+		}
+	}
+}
