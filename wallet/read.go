@@ -56,6 +56,7 @@ type ReadOptions struct {
 	PIN          func(triesLeft int) ([]byte, error)
 	PINTriesLeft int             // what this card said after the last wrong PIN; 0: not known
 	FirstOnly    bool            // do not search for further applications
+	Brief        bool            // balance and basic information of the first purse alone: which card is this?
 	Trace        func(TraceLine) // may be nil
 }
 
@@ -123,7 +124,7 @@ func (r *reading) pass(ctx context.Context, le int) error {
 		if !profile.searched() {
 			continue
 		}
-		if len(r.out.Purses) > 0 && r.opts.FirstOnly {
+		if len(r.out.Purses) > 0 && (r.opts.FirstOnly || r.opts.Brief) {
 			return nil
 		}
 		if err := r.search(ctx, profile, le); err != nil {
@@ -237,7 +238,7 @@ func (r *reading) readPurse(ctx context.Context, purse Purse, mfInfo Hex) (err e
 		purse.problem(ProblemInfoUnreadable)
 		return err
 	}
-	if purse.empty() || r.repeated(purse) {
+	if r.opts.Brief || purse.empty() || r.repeated(purse) {
 		return nil
 	}
 	if err := r.readLogs(ctx, &purse); err != nil {
