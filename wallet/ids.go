@@ -98,4 +98,3 @@ func (h *Hex) UnmarshalText(text []byte) error {
 
 // String returns upper-case hex.
 func (h Hex) String() string { return strings.ToUpper(hex.EncodeToString(h)) }
-

@@ -119,6 +119,8 @@ var ErrorTable = []ErrorInfo{
 	{"CONFIRM_NEEDED", ExitUsage},
 	{"CANCELLED", ExitInternal},
 	{"TIMEOUT", ExitReader},
+	{"CARD_FILE", ExitReader},
+	{"PLATFORM_DIR", ExitInternal},
 	{"USAGE", ExitUsage},
 	{"INTERNAL", ExitInternal},
 }

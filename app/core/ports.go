@@ -132,6 +132,7 @@ type Platform interface {
 	Login(ctx context.Context, phone, password string, sms func(ctx context.Context, codeID string) (string, error)) error
 	Logout(ctx context.Context) error
 	Session() Session
+	Signers() wallet.SignerKeys // from the platform profile; needs no login
 	TakeLease(ctx context.Context) (wallet.Lease, error)
 
 	// Issuer returns the platform for one load: paymentPassword is asked at most
@@ -158,7 +159,6 @@ type Session struct {
 	Policy     api.Policy
 	Scripts    map[string]wallet.Script // load-open scripts by profile
 	OpenOrders []wallet.OpenOrder
-	Signers    wallet.SignerKeys
 	Epoch      int
 	Watermark  time.Time
 	Demo       bool
