@@ -82,7 +82,7 @@ func (d Desk) TopUp(ctx context.Context, order Order, profile *Profile, script S
 	asking, cancel := context.WithDeadline(ctx, run.guard.initAt.Add(initToCredit))
 	defer cancel()
 	verdict, err := d.Issuer.RequestLoad(asking, LoadAsk{
-		Order: order, Profile: profile.Name, KeyIndex: profile.KeyIndex, TID: tid, Steps: steps,
+		Order: order, Profile: profile.LoadName(), KeyIndex: profile.KeyIndex, TID: tid, Steps: steps,
 	})
 	arrived := time.Now()
 	if err != nil {

@@ -188,6 +188,15 @@ func (p *Profile) Accepts(scriptProfile string) bool {
 	return scriptProfile == p.Name || p.Base != "" && scriptProfile == p.Base
 }
 
+// LoadName is the name under which a platform loads the card: that of the profile
+// it refines, except where the refined one behaves differently in a load.
+func (p *Profile) LoadName() string {
+	if p.Base == "" || p.SharedCounter {
+		return p.Name
+	}
+	return p.Base
+}
+
 // refine returns the profile that info shows a card of p to be.
 func (p *Profile) refine(info Info) *Profile {
 	for _, candidate := range profiles {

@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"walletcompanion/reader"
@@ -261,9 +260,9 @@ func (c *Core) foreignPending(ctx context.Context, targets []target) ([]target, 
 // syncOne settles one order in one card session.
 func (c *Core) syncOne(ctx context.Context, session reader.Session, profile *wallet.Profile, each target, ask SyncAsk) (SyncLine, error) {
 	line := SyncLine{Order: each.open.Order, Key: each.kept.Key, From: each.open.State, To: each.open.State, Intent: ask.Intent, Amount: each.open.Amount, Evidence: "none"}
-	script, known := c.Platform.Session().Scripts[profile.Name]
-	if !known {
-		return line, &Failure{Code: "CARD_TYPE_REFUSED", Err: errors.New("no load script for card profile " + profile.Name)}
+	script, err := scriptFor(c.Platform.Session(), profile)
+	if err != nil {
+		return line, err
 	}
 	before := c.Platform.Requests()
 	desk := c.desk(session, c.Platform.Issuer(nil))
