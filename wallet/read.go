@@ -216,11 +216,7 @@ func (r *reading) readPurse(ctx context.Context, purse Purse, mfInfo Hex) (err e
 		if purse.Blocked {
 			purse.problem(ProblemApplicationBlock)
 		}
-		if err == nil && !purse.BalanceKnown && purse.Info == nil && !purse.Blocked {
-			// It answers to the name, but nothing of a purse is in it.
-			return
-		}
-		if r.repeated(purse) {
+		if err == nil && purse.empty() || r.repeated(purse) {
 			return
 		}
 		r.out.Purses = append(r.out.Purses, purse)
@@ -242,7 +238,7 @@ func (r *reading) readPurse(ctx context.Context, purse Purse, mfInfo Hex) (err e
 		purse.problem(ProblemInfoUnreadable)
 		return err
 	}
-	if r.opts.Brief {
+	if r.opts.Brief || purse.empty() || r.repeated(purse) {
 		return nil
 	}
 	if err := r.readLogs(ctx, &purse); err != nil {
@@ -252,6 +248,10 @@ func (r *reading) readPurse(ctx context.Context, purse Purse, mfInfo Hex) (err e
 	return nil
 }
 
+// empty reports an application that answers to the name of a purse and has
+// nothing of one in it.
+func (p *Purse) empty() bool { return !p.BalanceKnown && p.Info == nil && !p.Blocked }
+
 // repeated reports a purse that was read already under another name. Only the name
 // in the FCI shows that two equal purses are two.
 func (r *reading) repeated(purse Purse) bool {
@@ -259,7 +259,7 @@ func (r *reading) repeated(purse Purse) bool {
 		return false
 	}
 	return slices.ContainsFunc(r.out.Purses, func(p Purse) bool {
-		return string(p.Info) == string(purse.Info) && p.Balance == purse.Balance
+		return string(p.Info) == string(purse.Info)
 	})
 }
 
