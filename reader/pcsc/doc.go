@@ -26,4 +26,6 @@ const (
 	keepAlive = 2 * time.Second
 	// callLimit bounds List and Open when their context has no deadline.
 	callLimit = 5 * time.Second
+	// askLimit bounds the question why a reader did not open in time.
+	askLimit = time.Second
 )
