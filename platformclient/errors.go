@@ -54,6 +54,9 @@ func (e *Error) Error() string {
 	return text
 }
 
+// ErrorCode is the code, for whoever has one table for the codes of all parts.
+func (e *Error) ErrorCode() string { return e.Code }
+
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 

@@ -1,0 +1,147 @@
+package core
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"walletcompanion/wallet"
+)
+
+// journal is the store with the one hook that tells a watcher which stage is on
+// disk.
+func (c *Core) journal() wallet.Journal { return stageWatcher{c} }
+
+type stageWatcher struct{ core *Core }
+
+func (w stageWatcher) Write(ctx context.Context, entry wallet.Entry) error {
+	if w.core.BeforeStage != nil {
+		w.core.BeforeStage(entry.Stage)
+	}
+	err := w.core.Store.Write(ctx, entry)
+	if w.core.AfterStage != nil {
+		w.core.AfterStage(entry.Stage)
+	}
+	return err
+}
+
+// close moves an entry to a final stage. Its failure loses nothing: the platform
+// or the next start says the same again.
+func (c *Core) close(ctx context.Context, entry wallet.Entry, stage wallet.Stage, note string) {
+	entry.Stage, entry.Note, entry.At = stage, note, c.Now()
+	_ = c.journal().Write(ctx, entry)
+}
+
+// abandonUnasked closes entries of a process that died before it asked the
+// platform (rows 2 and 4 of the crash table). The money lock is held, so no other
+// process can be between those stages.
+func (c *Core) abandonUnasked(ctx context.Context) error {
+	entries, err := c.Store.Entries(ctx, EntryFilter{OpenOnly: true})
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if !entry.Stage.MayHaveMoney() {
+			c.close(ctx, entry, wallet.StageAbandoned, "")
+		}
+	}
+	return nil
+}
+
+// sendResult reports a credited load and waits up to AckWait for the receipt.
+// Without it the outbox keeps the result.
+func (c *Core) sendResult(ctx context.Context, entry wallet.Entry) (*wallet.OrderState, bool) {
+	waiting, stop := context.WithTimeout(ctx, c.AckWait)
+	defer stop()
+	state, err := c.deliver(waiting, entry)
+	if err != nil {
+		return nil, false
+	}
+	return &state, state.State == wallet.StateLoaded
+}
+
+// deliver sends one credited entry and books the answer.
+func (c *Core) deliver(ctx context.Context, entry wallet.Entry) (wallet.OrderState, error) {
+	state, raw, err := c.Platform.Result(ctx, entry)
+	if err != nil {
+		return state, err
+	}
+	c.book(context.WithoutCancel(ctx), entry, state, &raw)
+	return state, nil
+}
+
+// book writes what the platform signed about an order into the journal.
+func (c *Core) book(ctx context.Context, entry wallet.Entry, state wallet.OrderState, raw *wallet.Signed) {
+	entry.Order = state.Order
+	switch state.State {
+	case wallet.StateLoaded:
+		c.close(ctx, entry, wallet.StageConfirmed, state.Evidence)
+	case wallet.StateVoided:
+		c.close(ctx, entry, wallet.StageVoided, state.Evidence)
+	case wallet.StateDeclined:
+		c.close(ctx, entry, wallet.StageDeclined, state.Code)
+	}
+	if raw != nil && state.ReceiptBody != nil {
+		_ = c.Store.PutReceipt(ctx, state.Order, *raw)
+	}
+}
+
+// FlushOutbox sends results whose time has come. It returns how many the platform
+// acknowledged; what fails is tried again later, from 1 s up to 15 min.
+func (c *Core) FlushOutbox(ctx context.Context) (acknowledged []wallet.OrderState, err error) {
+	rows, err := c.Store.Due(ctx, c.Now())
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		state, sendErr := c.deliver(ctx, row.Entry)
+		if sendErr != nil {
+			err = sendErr
+			_ = c.Store.Delay(ctx, row.Key, c.Now().Add(outboxDelay(row.Tries)))
+			continue
+		}
+		_ = c.Store.Sent(ctx, row.Key)
+		acknowledged = append(acknowledged, state)
+	}
+	return acknowledged, err
+}
+
+// outboxDelay doubles from one second to fifteen minutes.
+func outboxDelay(tries int) time.Duration {
+	return min(time.Second<<min(tries, 20), 15*time.Minute)
+}
+
+const settingEpoch = "platform.epoch"
+
+// resendAfterRestore: a platform with a new epoch was restored from a backup and
+// may have lost orders. Before any new money it gets the grants and card answers
+// kept here that are younger than its backup (protocol §2.7.1).
+func (c *Core) resendAfterRestore(ctx context.Context) {
+	session := c.Platform.Session()
+	known, _ := c.Store.Setting(ctx, settingEpoch)
+	now := strconv.Itoa(session.Epoch)
+	if known == now {
+		return
+	}
+	if known != "" && !c.resendKept(ctx, session.Watermark) {
+		return // tried again at the next contact
+	}
+	_ = c.Store.PutSetting(ctx, settingEpoch, now)
+}
+
+func (c *Core) resendKept(ctx context.Context, watermark time.Time) bool {
+	entries, err := c.Store.Entries(ctx, EntryFilter{})
+	if err != nil {
+		return false
+	}
+	all := true
+	for _, entry := range entries {
+		if entry.Stage != wallet.StageConfirmed || entry.Grant == nil || len(entry.TAC) == 0 || entry.At.Before(watermark) {
+			continue // credited ones are in the outbox, open ones bring their grant with the evidence
+		}
+		if _, _, err := c.Platform.Result(ctx, entry); err != nil {
+			all = false
+		}
+	}
+	return all
+}

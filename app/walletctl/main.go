@@ -1,0 +1,110 @@
+// Command walletctl is the console of the wallet companion: everything that the
+// program can do, without a window. Service staff, installers and scripts rely on
+// its names, units and exit codes.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"walletcompanion/app/core"
+	"walletcompanion/app/wire"
+	"walletcompanion/assets/lang"
+)
+
+// globals are the flags that every command takes.
+type globals struct {
+	JSON            bool          `name:"json" help:"Print one JSON object on standard output."`
+	Reader          string        `name:"reader" default:"auto" placeholder:"R" help:"auto, pcsc:NAME, or virtual:FILE."`
+	Platform        string        `name:"platform" placeholder:"P" help:"demo, demo:DIR, or https://HOST:PORT."`
+	CA              string        `name:"ca" placeholder:"FILE" help:"Platform profile file: CA, pins, signer and HPKE keys."`
+	Profile         string        `name:"profile" placeholder:"DIR" help:"Folder of this client's own data."`
+	Lang            string        `name:"lang" placeholder:"zh|en" help:"Language of texts."`
+	Quiet           bool          `name:"quiet" short:"q" help:"No progress on standard error."`
+	Verbose         bool          `name:"verbose" short:"v" help:"Show every card command, redacted, on standard error."`
+	Timeout         time.Duration `name:"timeout" default:"10s" placeholder:"DUR" help:"How long to wait for a card."`
+	Fault           string        `name:"fault" placeholder:"NAME" help:"Demo and tests: cut or distort at a named point (see: walletctl faults)."`
+	DemoCredentials bool          `name:"demo-credentials" help:"Use the passwords and codes of a demo platform."`
+	Seed            uint64        `name:"seed" hidden:"" help:"Accepted for the demo; its cards draw real randoms."`
+}
+
+type commands struct {
+	globals
+
+	Readers   readersCmd   `cmd:"" help:"Readers and their state."`
+	Query     queryCmd     `cmd:"" help:"Read the card; never touches the network."`
+	History   historyCmd   `cmd:"" help:"Records of every reading, merged."`
+	Login     loginCmd     `cmd:"" help:"Log in to the account."`
+	Logout    logoutCmd    `cmd:"" help:"End the session."`
+	Account   accountCmd   `cmd:"" help:"State, money and limits of the account."`
+	Statement statementCmd `cmd:"" help:"Movements on the main account."`
+	Cards     cardsCmd     `cmd:"" help:"Cards of the account."`
+	Topup     topupCmd     `cmd:"" help:"Load value onto the card (圈存)."`
+	Sync      syncCmd      `cmd:"" help:"Settle what is open for the card on the reader (充值同步)."`
+	Orders    ordersCmd    `cmd:"" help:"Where is my money."`
+	Receipt   receiptCmd   `cmd:"" help:"Receipt of an order."`
+	Demo      demoCmd      `cmd:"" help:"The whole story on a virtual card and the embedded platform."`
+	Card      cardCmd      `cmd:"" help:"Virtual cards."`
+	Platforms platformCmd  `cmd:"" name:"platform" help:"The embedded reference platform."`
+	Errors    errorsCmd    `cmd:"" help:"Error codes with causes and remedies."`
+	Faults    faultsCmd    `cmd:"" help:"Named faults."`
+	Version   versionCmd   `cmd:"" help:"Build facts."`
+	Help      helpCmd      `cmd:"" help:"Show help, also of one command."`
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// run is main without the process, so that tests can call it.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var cli commands
+	con := &console{in: stdin, out: stdout, err: stderr, args: args}
+	exited := -1
+	parser, err := kong.New(&cli, kong.Name("walletctl"),
+		kong.Description("Read a stored-value wallet card, top it up, settle what was interrupted."),
+		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return core.ExitInternal
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := parser.Parse(args)
+	if exited >= 0 { // --help was printed
+		return exited
+	}
+	con.globals = cli.globals
+	con.texts = lang.Texts(chosenLanguage(cli.Lang))
+	if err != nil {
+		return con.fail(&core.Failure{Code: "USAGE", Err: err})
+	}
+	if wire.IsProcessFault(cli.Fault) && !wire.UnderSupervision() {
+		return wire.Supervise(cli.Fault, args, stdin, stdout, stderr)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	kctx.BindTo(ctx, (*context.Context)(nil))
+	return con.fail(kctx.Run(con, parser))
+}
+
+// helpCmd shows help of a command: walletctl help topup.
+type helpCmd struct {
+	Command []string `arg:"" optional:""`
+}
+
+func (h helpCmd) Run(con *console, parser *kong.Kong) error {
+	_, err := parser.Parse(append(h.Command, "--help"))
+	var parse *kong.ParseError
+	if errors.As(err, &parse) {
+		return nil // the help has been printed
+	}
+	return err
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+
+	"walletcompanion/app/core"
+	"walletcompanion/platformclient/mockplatform"
+	"walletcompanion/wallet"
+)
+
+type platformCmd struct {
+	Serve     platformServeCmd   `cmd:"" help:"Run the embedded platform as a process."`
+	Seed      platformSeedCmd    `cmd:"" help:"Make a ready user with demo credentials."`
+	IssueCard platformIssueCmd   `cmd:"" name:"issue-card" help:"Personalise a card and export its card-level keys (demo platforms only)."`
+	Check     platformCheckCmd   `cmd:"" help:"Audit the books, also while another process serves them."`
+	Backup    platformBackupCmd  `cmd:"" help:"Take a snapshot of a live platform."`
+	Restore   platformRestoreCmd `cmd:"" help:"Restore a snapshot; starts a new epoch."`
+}
+
+func openPlatformDir(dir string) (*mockplatform.Platform, error) {
+	platform, err := mockplatform.Open(mockplatform.Config{Dir: dir, Demo: true})
+	if err != nil {
+		return nil, &core.Failure{Code: "PLATFORM_DIR", Err: err}
+	}
+	return platform, nil
+}
+
+type platformServeCmd struct {
+	Dir    string `required:"" type:"path" placeholder:"DIR"`
+	Listen string `default:"127.0.0.1:0" placeholder:"HOST:PORT"`
+}
+
+func (cmd platformServeCmd) Run(ctx context.Context, con *console) error {
+	platform, err := openPlatformDir(cmd.Dir)
+	if err != nil {
+		return err
+	}
+	defer platform.Close()
+	server, err := platform.Serve(ctx, cmd.Listen)
+	if err != nil {
+		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
+	}
+	defer server.Close()
+	fmt.Fprintf(con.out, "ready %s ca=%s\n", server.URL, server.ProfileFile)
+	<-ctx.Done()
+	return nil
+}
+
+type platformSeedCmd struct {
+	Dir       string   `required:"" type:"path" placeholder:"DIR"`
+	Phone     string   `required:"" placeholder:"P"`
+	Balance   string   `required:"" placeholder:"YUAN"`
+	Card      []string `placeholder:"SERIAL" help:"16 or 20 hex digits; may be repeated."`
+	Companion string   `placeholder:"SERIAL"`
+}
+
+func (cmd platformSeedCmd) Run(ctx context.Context, con *console) error {
+	balance, err := wallet.ParseYuan(cmd.Balance)
+	if err != nil {
+		return amountFailure(err)
+	}
+	var cards []wallet.ASN
+	for _, text := range cmd.Card {
+		asn, err := wallet.ParseASN(text)
+		if err != nil {
+			return &core.Failure{Code: "USAGE", Err: err}
+		}
+		cards = append(cards, asn)
+	}
+	platform, err := openPlatformDir(cmd.Dir)
+	if err != nil {
+		return err
+	}
+	defer platform.Close()
+	if err := platform.Seed(ctx, cmd.Phone, balance, cards, cmd.Companion); err != nil {
+		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
+	}
+	return con.print(map[string]any{"phone": cmd.Phone, "balanceFen": balance, "cards": len(cards)}, func(w *tabwriter.Writer) {
+		fmt.Fprintln(w, con.t("console.seeded", "Phone", cmd.Phone, "Balance", balance.Yuan()))
+	})
+}
+
+type platformIssueCmd struct {
+	Dir        string `required:"" type:"path" placeholder:"DIR"`
+	Serial     string `required:"" placeholder:"HEX"`
+	ExportKeys string `name:"export-keys" required:"" placeholder:"FILE"`
+}
+
+func (cmd platformIssueCmd) Run(ctx context.Context, con *console) error {
+	asn, err := wallet.ParseASN(cmd.Serial)
+	if err != nil {
+		return &core.Failure{Code: "USAGE", Err: err}
+	}
+	platform, err := openPlatformDir(cmd.Dir)
+	if err != nil {
+		return err
+	}
+	defer platform.Close()
+	keys, err := platform.IssueCard(ctx, asn)
+	if err != nil {
+		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
+	}
+	raw, err := json.MarshalIndent(keys, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := exportKeys(cmd.ExportKeys, append(raw, '\n')); err != nil {
+		return err
+	}
+	return con.print(map[string]any{"asn": asn.String(), "file": cmd.ExportKeys}, func(w *tabwriter.Writer) {
+		fmt.Fprintln(w, con.t("console.issued", "Card", asn.Masked(), "File", cmd.ExportKeys))
+	})
+}
+
+type platformCheckCmd struct {
+	Dir string `required:"" type:"path" placeholder:"DIR"`
+}
+
+func (cmd platformCheckCmd) Run(ctx context.Context, con *console) error {
+	platform, err := openPlatformDir(cmd.Dir)
+	if err != nil {
+		return err
+	}
+	defer platform.Close()
+	report, err := platform.Check(ctx)
+	if err != nil {
+		return err
+	}
+	cards := []map[string]any{}
+	for _, card := range report.Cards {
+		cards = append(cards, map[string]any{"asn": card.ASN.String(), "loadedFen": card.LoadedFen, "purchasedFen": card.PurchasedFen, "expectedBalanceFen": card.ExpectedBalanceFen})
+	}
+	object := map[string]any{
+		"imbalanceFen": report.ImbalanceFen, "heldFen": report.HeldFen, "grantedFen": report.GrantedFen, "suspenseFen": report.SuspenseFen,
+		"openOrders": report.OpenOrders, "suspense": report.Suspense, "auditChain": report.AuditChain, "epoch": report.Epoch, "cards": cards,
+	}
+	err = con.print(object, func(w *tabwriter.Writer) {
+		for _, name := range []string{"imbalanceFen", "heldFen", "grantedFen", "suspenseFen", "openOrders", "suspense", "auditChain", "epoch"} {
+			fmt.Fprintf(w, "%s\t%v\n", name, object[name])
+		}
+		for _, card := range report.Cards {
+			fmt.Fprintf(w, "%s\t+%s\t-%s\t= %s\n", card.ASN.Masked(), card.LoadedFen.Yuan(), card.PurchasedFen.Yuan(), card.ExpectedBalanceFen.Yuan())
+		}
+	})
+	if err == nil && (report.ImbalanceFen != 0 || report.AuditChain != "ok") {
+		return &core.Failure{Code: "PLATFORM_DIR", Err: errors.New("the books do not balance or the audit chain is broken")}
+	}
+	return err
+}
+
+type platformBackupCmd struct {
+	Dir string `required:"" type:"path" placeholder:"DIR"`
+	To  string `required:"" type:"path" placeholder:"FILE"`
+}
+
+func (cmd platformBackupCmd) Run(ctx context.Context, con *console) error {
+	platform, err := openPlatformDir(cmd.Dir)
+	if err != nil {
+		return err
+	}
+	defer platform.Close()
+	report, err := platform.Backup(ctx, cmd.To)
+	if err != nil {
+		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
+	}
+	object := map[string]any{"epoch": report.Epoch, "watermark": stamp(report.Watermark)}
+	return con.print(object, func(w *tabwriter.Writer) { fmt.Fprintf(w, "epoch\t%d\n", report.Epoch) })
+}
+
+type platformRestoreCmd struct {
+	Dir  string `required:"" type:"path" placeholder:"DIR"`
+	From string `required:"" type:"existingfile" placeholder:"FILE"`
+}
+
+func (cmd platformRestoreCmd) Run(ctx context.Context, con *console) error {
+	report, err := mockplatform.Restore(cmd.Dir, cmd.From)
+	if err != nil {
+		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
+	}
+	object := map[string]any{"epoch": report.Epoch, "watermark": stamp(report.Watermark)}
+	return con.print(object, func(w *tabwriter.Writer) { fmt.Fprintf(w, "epoch\t%d\n", report.Epoch) })
+}

@@ -1,0 +1,129 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"walletcompanion/app/core"
+	"walletcompanion/platformclient/mockplatform"
+	"walletcompanion/wallet"
+)
+
+// demoPhone is the account that the embedded demo opens by itself.
+const demoPhone = "13800000000"
+
+// demoBalance is what its main account begins with.
+const demoBalance wallet.Fen = 500_00
+
+// DemoPhone is the phone number of the embedded demo's account.
+func (p *Program) DemoPhone() string {
+	if p.Demo == nil {
+		return ""
+	}
+	return demoPhone
+}
+
+// openDemo starts the embedded platform over real TLS on loopback. At its first
+// start it makes its keys and one account.
+func (p *Program) openDemo(ctx context.Context) (err error) {
+	_, statErr := os.Stat(p.demoDir)
+	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks()}
+	if p.Demo, err = mockplatform.Open(config); err != nil {
+		return err
+	}
+	if errors.Is(statErr, os.ErrNotExist) {
+		if err := p.Demo.Seed(ctx, demoPhone, demoBalance, nil, ""); err != nil {
+			return err
+		}
+	}
+	if p.server, err = p.Demo.Serve(context.WithoutCancel(ctx), "127.0.0.1:0"); err != nil {
+		return err
+	}
+	p.profile = p.Demo.Profile()
+	p.profile.URL = p.server.URL
+	return p.backupDemo(ctx)
+}
+
+func (p *Program) demoHooks() mockplatform.Hooks {
+	if p.accident == nil || p.accident.commit == nil {
+		return mockplatform.Hooks{}
+	}
+	return mockplatform.Hooks{
+		BeforeCommit: func(route string) error { return p.accident.commit(p.accident, true, route) },
+		AfterCommit:  func(route string) error { return p.accident.commit(p.accident, false, route) },
+	}
+}
+
+// backupDemo and restoreDemo are the two ends of the fault platform-restored.
+func (p *Program) backupDemo(ctx context.Context) error {
+	if p.accident == nil || !p.accident.restore {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "wallet-demo-backup-")
+	if err != nil {
+		return err
+	}
+	p.backup = filepath.Join(dir, "backup.db")
+	_, err = p.Demo.Backup(ctx, p.backup)
+	return err
+}
+
+func (p *Program) restoreDemo() {
+	if p.backup == "" {
+		return
+	}
+	if _, err := mockplatform.Restore(p.demoDir, p.backup); err == nil {
+		p.accident.strike()
+	}
+	os.RemoveAll(filepath.Dir(p.backup))
+	p.backup = ""
+}
+
+// autoLogin logs in to an embedded demo with its own credentials, where the person
+// asked for that.
+func (p *Program) autoLogin(ctx context.Context) error {
+	demo := p.DemoCredentials()
+	if p.Demo == nil || demo == nil {
+		return nil
+	}
+	if err := p.client.Connect(ctx); err == nil && p.client.Session().User != "" {
+		return nil
+	}
+	return p.Core.Login(ctx, demoPhone, demo.LoginPassword, func(context.Context, string) (string, error) { return demo.SMSCode, nil })
+}
+
+// prepare decides whether money functions may touch the card on the reader.
+func (p *Program) prepare(ctx context.Context, purse wallet.Purse) (notice string, err error) {
+	if p.source.recorded() {
+		return "", &core.Failure{Code: "DEMO_RECORDED_CARD"}
+	}
+	card := p.source.virtualCard()
+	if card == nil {
+		if p.Demo != nil && p.options.Platform == "" {
+			return "", &core.Failure{Code: "DEMO_REAL_CARD"}
+		}
+		return "", nil
+	}
+	if p.Demo == nil {
+		return "", nil
+	}
+	known, err := p.Demo.KnowsCard(ctx, purse.ASN)
+	if err != nil || known {
+		return "", err
+	}
+	exported, err := card.ExportKeys()
+	if err != nil {
+		return "", err
+	}
+	var keys mockplatform.CardKeys
+	if err := json.Unmarshal(exported, &keys); err != nil {
+		return "", err
+	}
+	if err := p.Demo.AdoptCard(ctx, demoPhone, purse.ASN, keys, card.Balance(), purse.Profile.LoadName()); err != nil {
+		return "", err
+	}
+	return "console.adopted", nil
+}

@@ -1,0 +1,591 @@
+package wallet
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Session is the kind of conversation that a guard watches over.
+type Session string
+
+// The sessions (protocol §2.9).
+const (
+	SessionQuery Session = "query"
+	SessionLoad  Session = "load"
+	SessionSync  Session = "sync"
+)
+
+// Bounds of one session (protocol §2.9 rule 6, §2.11).
+const (
+	maxCommands     = 32
+	maxGetResponses = 8
+	readTimeout     = 5 * time.Second
+	creditTimeout   = 15 * time.Second
+	initToCredit    = 15 * time.Second
+	grantUsable     = 60 * time.Second
+)
+
+// Guard stands between this program and a chip. It is the only caller of
+// Card.Transmit, and it refuses every command that its session does not name:
+// nothing from the network extends what may be sent. One Guard serves one
+// session; after a failed Transmit it sends nothing any more.
+//
+// A Guard is not safe for concurrent use, as a card is not.
+type Guard struct {
+	card    Card
+	session Session
+	trace   func(TraceLine)
+	terms   terms
+
+	sent   int
+	broken error
+
+	selected   *Profile // whose files may be read now; nil: nothing is selected
+	selectedMF bool
+	fci        FCI
+	asn        *ASN // as read since the last SELECT
+	seen       *ASN // as read first in this session
+	swapped    bool // two different serials in one session
+
+	pin       []byte
+	pinUsed   bool
+	pinPassed bool
+	triesLeft int // as the card said; 0: not known
+
+	initSent  bool
+	initFresh bool // answered, and nothing was sent since
+	initAt    time.Time
+	init      LoadInit
+	pinWanted bool // INITIALIZE was refused for want of a PIN, and the card did nothing
+
+	proofs []uint16
+	permit *permit
+}
+
+// terms are what the person confirmed, or what the order says. They never change
+// during a session.
+type terms struct {
+	profile  *Profile
+	asn      ASN
+	anyASN   bool // adding a card: its number is what we are about to learn
+	amount   Fen
+	tid      TerminalNumber
+	cap      Fen
+	noCredit bool
+
+	order   string // sync: the platform's number
+	key     string // "": not known on this computer
+	priced  bool   // fee and source are known
+	fee     Fen
+	source  string
+	attempt int    // that a grant must carry
+	epoch   int    // that a grant must carry; 0: not known
+	openSeq uint16 // sync: counter at which the order was granted
+}
+
+// permit is the one CREDIT that an accepted grant allows.
+type permit struct {
+	command []byte
+	arrived time.Time
+	usable  time.Duration
+}
+
+// LoadInit is the answer to INITIALIZE FOR LOAD (card dossier §1.6): balance 4,
+// online counter 2, key version 1, algorithm 1, random 4, MAC1 4.
+type LoadInit struct {
+	Balance    Fen
+	Seq        uint16
+	KeyVersion byte
+	Algorithm  byte
+	Raw        Hex
+}
+
+const loadInitBytes = 16
+
+// ParseLoadInit reads the 16 bytes.
+func ParseLoadInit(raw []byte) (LoadInit, error) {
+	if len(raw) != loadInitBytes {
+		return LoadInit{}, fmt.Errorf("%w: INITIALIZE FOR LOAD gave %d bytes, not 16", errResponseWanted, len(raw))
+	}
+	return LoadInit{
+		Balance:    Fen(binary.BigEndian.Uint32(raw)),
+		Seq:        binary.BigEndian.Uint16(raw[4:]),
+		KeyVersion: raw[6],
+		Algorithm:  raw[7],
+		Raw:        append(Hex(nil), raw...),
+	}, nil
+}
+
+// NewQueryGuard watches over a reading. It lets nothing pass that changes a card.
+func NewQueryGuard(card Card, trace func(TraceLine)) *Guard {
+	return &Guard{card: card, session: SessionQuery, trace: trace}
+}
+
+// NewLoadGuard watches over a top-up of order with the leased number tid. epoch
+// is that of the platform's session; 0 means not known.
+func NewLoadGuard(card Card, profile *Profile, order Order, tid TerminalNumber, epoch int, trace func(TraceLine)) *Guard {
+	return &Guard{card: card, session: SessionLoad, trace: trace, terms: terms{
+		profile: profile, asn: order.ASN, amount: order.Amount, tid: tid, cap: order.Cap,
+		key: order.Key, priced: true, fee: order.Fee, source: order.Source, attempt: 1, epoch: epoch,
+	}}
+}
+
+// NewProbeGuard watches over the session that adds a card to an account: one
+// INITIALIZE FOR LOAD of 1 fen over a leased number, and never a CREDIT. A zero
+// asn lets any card pass.
+func NewProbeGuard(card Card, profile *Profile, asn ASN, tid TerminalNumber, trace func(TraceLine)) *Guard {
+	return &Guard{card: card, session: SessionLoad, trace: trace, terms: terms{
+		profile: profile, asn: asn, anyASN: asn == ASN{}, amount: 1, tid: tid, noCredit: true,
+	}}
+}
+
+// NewSyncGuard watches over the settling of an open order. kept is what the
+// journal of this computer knows of it; the zero Entry where it knows nothing.
+func NewSyncGuard(card Card, profile *Profile, open OpenOrder, kept Entry, epoch int, trace func(TraceLine)) *Guard {
+	t := terms{
+		profile: profile, asn: open.ASN, amount: open.Amount, tid: open.ProbeTID,
+		order: open.Order, attempt: open.Attempt + 1, epoch: epoch, openSeq: open.Seq,
+	}
+	if kept.Key != "" && kept.Key != open.Order {
+		t.key, t.priced, t.fee, t.source = kept.Key, kept.Source != "", kept.Fee, kept.Source
+	}
+	return &Guard{card: card, session: SessionSync, trace: trace, terms: t}
+}
+
+// Sent counts the commands that reached the card, GET RESPONSE not among them.
+func (g *Guard) Sent() int { return g.sent }
+
+// ASN is the serial that the selected application gave in this session.
+func (g *Guard) ASN() (ASN, bool) {
+	if g.asn == nil {
+		return ASN{}, false
+	}
+	return *g.asn, !g.swapped
+}
+
+// FCI is what the last SELECT answered.
+func (g *Guard) FCI() FCI { return g.fci }
+
+// Init is the answer to INITIALIZE FOR LOAD, if nothing was sent since.
+func (g *Guard) Init() (LoadInit, bool) { return g.init, g.initFresh }
+
+// AllowPIN lets one VERIFY with this PIN pass. The PIN was typed by the person
+// just now; triesLeft is what the card said after the last wrong one, 0 if it
+// never said. The guard overwrites the bytes after use.
+func (g *Guard) AllowPIN(pin []byte, triesLeft int) {
+	g.pin, g.triesLeft = pin, triesLeft
+}
+
+// Send checks the command, sends it, collects 61xx answers by GET RESPONSE and
+// repeats reading commands once where the card wants another Le. Commands that
+// may change the card are sent once and never again, also after an error.
+//
+// Errors: CodeGuardRefused and nothing was sent; CodeGrantExpired likewise;
+// CodeCardLost or CodeCardProtocol, after which the session is over and the
+// outcome of a money command is unknown.
+func (g *Guard) Send(ctx context.Context, c Command) (Response, error) {
+	if err := g.check(c); err != nil {
+		return Response{}, err
+	}
+	if ctx.Err() != nil {
+		return Response{}, fail(CodeCancelled, c.Name(), ctx.Err())
+	}
+	started := time.Now()
+	g.commit(c)
+	response, err := g.exchange(ctx, c)
+	if err != nil {
+		return Response{}, err
+	}
+	if again, wanted := otherForm(c, response.SW); wanted {
+		if g.sent >= maxCommands {
+			return Response{}, g.refuse(c, "too many commands")
+		}
+		if response, err = g.exchange(ctx, again); err != nil {
+			return Response{}, err
+		}
+	}
+	g.observe(c, response, started)
+	return response, nil
+}
+
+// otherForm tells whether and how a reading command is to be sent once more.
+func otherForm(c Command, sw SW) (Command, bool) {
+	switch {
+	case !c.readClass():
+		return c, false
+	case sw>>8 == 0x6C:
+		c.Le = leFromByte(byte(sw))
+		return c, true
+	case sw == SWWrongLength:
+		other := c.otherLe()
+		return other, other.Le != c.Le
+	}
+	return c, false
+}
+
+// exchange sends one command and collects its whole answer.
+func (g *Guard) exchange(ctx context.Context, c Command) (Response, error) {
+	g.sent++
+	response, err := g.transmit(ctx, c)
+	if err != nil {
+		return Response{}, err
+	}
+	collected := response.Data
+	fixedLe := false
+	for rounds := 0; response.SW>>8 == 0x61; rounds++ {
+		if rounds == maxGetResponses {
+			g.broken = ErrResponseChain
+			return Response{}, fail(CodeCardProtocol, c.Name(), ErrResponseChain)
+		}
+		more := Command{INS: insGetResponse, Le: leFromByte(byte(response.SW))}
+		if response, err = g.transmit(ctx, more); err != nil {
+			return Response{}, err
+		}
+		// 6Cxx to GET RESPONSE concerns that command alone: repeating it does not
+		// repeat the command whose answer it fetches.
+		if response.SW>>8 == 0x6C && !fixedLe {
+			fixedLe = true
+			more.Le = leFromByte(byte(response.SW))
+			if response, err = g.transmit(ctx, more); err != nil {
+				return Response{}, err
+			}
+		}
+		collected = append(collected, response.Data...)
+	}
+	response.Data = collected
+	return response, nil
+}
+
+// transmit is the one place where bytes go to a card.
+func (g *Guard) transmit(ctx context.Context, c Command) (Response, error) {
+	limit := readTimeout
+	if c.INS == insCredit {
+		limit = creditTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	command := c.Bytes()
+	started := time.Now()
+	raw, err := g.card.Transmit(ctx, command)
+	took := time.Since(started)
+	if err != nil {
+		g.broken = err
+		g.tell(c, nil, took, started, err)
+		return Response{}, fail(CodeCardLost, c.Name(), err)
+	}
+	response, err := ParseResponse(raw)
+	if err != nil {
+		g.broken = err
+		g.tell(c, nil, took, started, err)
+		return Response{}, fail(CodeCardProtocol, c.Name(), err)
+	}
+	g.tell(c, &response, took, started, nil)
+	return response, nil
+}
+
+func (g *Guard) refuse(c Command, why string) error {
+	return fail(CodeGuardRefused, c.Name(), errors.New(why))
+}
+
+// commit notes what must hold even if the answer never comes.
+func (g *Guard) commit(c Command) {
+	switch c.INS {
+	case insInitialize:
+		g.initSent, g.pinWanted = true, false
+	case insCredit:
+		g.permit = nil
+	case insVerify:
+		g.pinUsed = true
+	case insProve:
+		g.proofs = append(g.proofs, binary.BigEndian.Uint16(c.Data))
+	case insSelect:
+		g.selected, g.selectedMF, g.asn, g.fci = nil, false, nil, FCI{}
+	}
+	// CREDIT must follow INITIALIZE directly: whatever is sent in between may end
+	// the card's load session, and ends ours.
+	g.initFresh = false
+}
+
+// observe takes from an answer what later checks need.
+func (g *Guard) observe(c Command, r Response, started time.Time) {
+	switch c.INS {
+	case insSelect:
+		g.observeSelect(c, r)
+	case insReadBinary:
+		if g.selected != nil && c.P1&0x1F == g.selected.InfoSFI && readable(r.SW) {
+			if info, err := ParseInfo(r.Data); err == nil {
+				g.noteASN(info.ASN)
+			}
+		}
+	case insVerify:
+		clear(g.pin)
+		g.pin = nil
+		g.pinPassed = r.SW == SWOK
+		if left, told := r.SW.triesLeft(); told {
+			g.triesLeft = left
+		}
+	case insInitialize:
+		if r.SW == SWSecurity || r.SW == SWConditions {
+			g.pinWanted = !g.pinUsed
+			return
+		}
+		if r.SW != SWOK {
+			return
+		}
+		if init, err := ParseLoadInit(r.Data); err == nil {
+			g.init, g.initAt, g.initFresh = init, started, true
+		}
+	}
+}
+
+func (g *Guard) observeSelect(c Command, r Response) {
+	if r.SW != SWOK && !r.SW.blocked() && r.SW != SWDataMayBeDamaged {
+		return
+	}
+	g.fci, _ = ParseFCI(r.Data)
+	if c.P1 == 0x04 {
+		g.selected = g.listed(c.Data)
+		return
+	}
+	switch binary.BigEndian.Uint16(c.Data) {
+	case fileMF:
+		g.selectedMF = true
+	case fileBeijing:
+		for _, p := range profiles {
+			if p.FileID == fileBeijing {
+				g.selected = p
+			}
+		}
+	}
+}
+
+// UseFCISerial takes the serial from tag 9F0C of the last SELECT. It is for cards
+// that do not let SFI 15 be read.
+func (g *Guard) UseFCISerial() bool {
+	if g.asn != nil {
+		return false
+	}
+	info, err := ParseInfo(g.fci.IssuerData)
+	if err != nil {
+		return false
+	}
+	g.noteASN(info.ASN)
+	return true
+}
+
+func (g *Guard) noteASN(asn ASN) {
+	g.asn = &asn
+	if g.session == SessionQuery {
+		return
+	}
+	if g.seen == nil {
+		g.seen = &asn
+	}
+	g.swapped = g.swapped || *g.seen != asn
+}
+
+// readable reports whether the data that came with sw may be shown.
+func readable(sw SW) bool {
+	return sw == SWOK || sw == SWEndOfFile || sw == SWDataMayBeDamaged || sw == 0x6200
+}
+
+// listed returns the profile of this session that has the full name.
+func (g *Guard) listed(name []byte) *Profile {
+	if g.session != SessionQuery {
+		if g.terms.profile.hasAID(name) {
+			return g.terms.profile
+		}
+		return nil
+	}
+	for _, p := range profiles {
+		if p.searched() && p.hasAID(name) {
+			return p
+		}
+	}
+	return nil
+}
+
+// check is the whole policy: it allows, by returning nil, or refuses. It changes nothing.
+func (g *Guard) check(c Command) error {
+	switch {
+	case g.broken != nil:
+		return fail(CodeCardLost, c.Name(), g.broken)
+	case g.sent >= maxCommands:
+		return g.refuse(c, "too many commands")
+	case !c.valid():
+		return g.refuse(c, "malformed command")
+	}
+	switch c.INS {
+	case insSelect:
+		return g.checkSelect(c)
+	case insReadBinary, insReadRecord, insGetBalance:
+		return g.checkReading(c)
+	case insVerify:
+		return g.checkVerify(c)
+	case insProve:
+		return g.checkProve(c)
+	case insInitialize:
+		return g.checkInitialize(c)
+	case insCredit:
+		return g.checkCredit(c)
+	}
+	return g.refuse(c, "not a command of this session")
+}
+
+// checkSelect allows 00 A4 04 00 with a full listed name and, in a query,
+// 00 A4 00 00 with 3F00 or 1001.
+func (g *Guard) checkSelect(c Command) error {
+	if c.CLA != 0x00 || c.P2 != 0x00 || c.Le != NoLe && c.Le != LeAny {
+		return g.refuse(c, "form of SELECT")
+	}
+	if c.P1 == 0x04 && g.listed(c.Data) != nil {
+		return nil
+	}
+	byID := c.P1 == 0x00 && len(c.Data) == 2 && g.session == SessionQuery
+	if byID {
+		if id := binary.BigEndian.Uint16(c.Data); id == fileMF || id == fileBeijing {
+			return nil
+		}
+	}
+	return g.refuse(c, "application not listed")
+}
+
+// checkReading allows 00 B0 of the information file, 00 B2 of the log files and
+// 80 5C of the purse, each as the selected profile lists it.
+func (g *Guard) checkReading(c Command) error {
+	if len(c.Data) != 0 {
+		return g.refuse(c, "reading carries no data")
+	}
+	if g.selectedMF {
+		if c.INS == insReadBinary && c.CLA == 0 && c.P2 == 0 && isMFInfo(c.P1) {
+			return nil
+		}
+		return g.refuse(c, "file not listed")
+	}
+	p := g.selected
+	if p == nil {
+		return g.refuse(c, "no application selected")
+	}
+	switch c.INS {
+	case insReadBinary:
+		if c.CLA == 0x00 && c.P1 == 0x80|p.InfoSFI && c.P2 == 0x00 {
+			return nil
+		}
+	case insReadRecord:
+		if c.CLA == 0x00 && c.P1 >= 1 && int(c.P1) <= p.MaxRecords && c.P2&0x07 == 0x04 && slices.Contains(p.allLogSFIs(), c.P2>>3) {
+			return nil
+		}
+	case insGetBalance:
+		other := p.otherPurse()
+		listed := c.P2 == p.P2 || g.session == SessionQuery && other != nil && c.P2 == other.P2
+		if c.CLA == 0x80 && c.P1 == 0x00 && listed {
+			return nil
+		}
+	}
+	return g.refuse(c, "file not listed")
+}
+
+func isMFInfo(p1 byte) bool {
+	return slices.ContainsFunc(profiles, func(p *Profile) bool { return p.MFInfoSFI != 0 && p1 == 0x80|p.MFInfoSFI })
+}
+
+// checkVerify allows 00 20 00 00 with the PIN that the person typed in this
+// session, once, and never on the last try.
+func (g *Guard) checkVerify(c Command) error {
+	switch {
+	case c.CLA != 0 || c.P1 != 0 || c.P2 != 0 || c.Le != NoLe:
+		return g.refuse(c, "form of VERIFY")
+	case len(g.pin) < 2 || len(g.pin) > 6 || !bytes.Equal(c.Data, g.pin):
+		return g.refuse(c, "PIN was not typed in this session")
+	case g.pinUsed:
+		return g.refuse(c, "second VERIFY")
+	case g.triesLeft == 1:
+		return g.refuse(c, "only one try is left")
+	case g.selected == nil:
+		return g.refuse(c, "no application selected")
+	}
+	return nil
+}
+
+// checkProve allows 80 5A 00 02 02 ‹number› 08: in sync the order's number + 1 and
+// then the number itself; in a load only before INITIALIZE on shared counters.
+func (g *Guard) checkProve(c Command) error {
+	if c.CLA != 0x80 || c.P1 != 0 || c.P2 != TypeLoadEP || len(c.Data) != 2 || g.selected == nil {
+		return g.refuse(c, "form of GET TRANSACTION PROVE")
+	}
+	number := binary.BigEndian.Uint16(c.Data)
+	switch g.session {
+	case SessionSync:
+		if number == g.terms.openSeq+1 && len(g.proofs) == 0 || number == g.terms.openSeq && len(g.proofs) == 1 {
+			return nil
+		}
+	case SessionLoad:
+		if g.terms.profile.SharedCounter && !g.initSent && len(g.proofs) == 0 {
+			return nil
+		}
+	}
+	return g.refuse(c, "number not asked for")
+}
+
+// checkInitialize allows 80 50 00 02 0B ‹key index›‹amount›‹terminal›: as confirmed, once,
+// on the card that was confirmed.
+func (g *Guard) checkInitialize(c Command) error {
+	t := g.terms
+	switch {
+	case g.session == SessionQuery:
+		return g.refuse(c, "a query changes nothing")
+	case !t.profile.Loadable || t.profile.P2 != 0x02:
+		return fail(CodeCardTypeRefused, c.Name(), nil)
+	case c.CLA != 0x80 || c.P1 != 0x00 || c.P2 != t.profile.P2 || len(c.Data) != 11:
+		return g.refuse(c, "form of INITIALIZE FOR LOAD")
+	case c.Data[0] != t.profile.KeyIndex:
+		return g.refuse(c, "key index")
+	case t.amount <= 0 || Fen(binary.BigEndian.Uint32(c.Data[1:5])) != t.amount:
+		return g.refuse(c, "amount is not the confirmed one")
+	case t.tid == (TerminalNumber{}) || !bytes.Equal(c.Data[5:], t.tid[:]):
+		return g.refuse(c, "terminal number is not the leased one")
+	case g.selected == nil:
+		return g.refuse(c, "no application selected")
+	}
+	if err := g.checkSerial(c.Name()); err != nil {
+		return err
+	}
+	if g.initSent && !(g.pinWanted && g.pinPassed) {
+		return g.refuse(c, "second INITIALIZE")
+	}
+	return nil
+}
+
+// checkSerial compares the card in the field with the confirmed one.
+func (g *Guard) checkSerial(op string) error {
+	switch {
+	case g.asn == nil:
+		return fail(CodeGuardRefused, op, errors.New("card serial was not read in this session"))
+	case g.swapped:
+		return fail(CodeCardOther, op, fmt.Errorf("%w: its serial changed during the conversation", ErrOtherCard))
+	case !g.terms.anyASN && *g.asn != g.terms.asn:
+		return fail(CodeCardOther, op, fmt.Errorf("%w: please present %s", ErrOtherCard, g.terms.asn.Masked()))
+	}
+	return nil
+}
+
+// checkCredit allows the one command of an accepted grant, directly after the
+// INITIALIZE that the grant answers, and in time.
+func (g *Guard) checkCredit(c Command) error {
+	switch {
+	case g.permit == nil || !bytes.Equal(c.Bytes(), g.permit.command):
+		return g.refuse(c, "no grant for this CREDIT")
+	case !g.initFresh:
+		return g.refuse(c, "the load session is over")
+	case time.Since(g.permit.arrived) > g.permit.usable:
+		return fail(CodeGrantExpired, c.Name(), errors.New("the grant is too old"))
+	case time.Since(g.initAt) > initToCredit:
+		return fail(CodeGrantExpired, c.Name(), errors.New("too long since INITIALIZE FOR LOAD"))
+	}
+	return g.checkSerial(c.Name())
+}

@@ -1,0 +1,74 @@
+package wallet
+
+import (
+	"encoding/hex"
+	"strings"
+	"time"
+)
+
+// TraceLine is one exchange with a card as a transcript keeps it: the PIN, MAC2
+// and most of the card number are written as ** in place of their hex digits.
+type TraceLine struct {
+	Session Session
+	Name    string // the command's name
+	Command string // upper-case hex
+	Answer  string // data ‖ SW1 SW2, upper-case hex; empty when none came
+	At      time.Time
+	Took    time.Duration
+	Err     string
+}
+
+// tell passes one exchange to the transcript.
+func (g *Guard) tell(c Command, r *Response, took time.Duration, at time.Time, err error) {
+	if g.trace == nil {
+		return
+	}
+	line := TraceLine{Session: g.session, Name: c.Name(), Command: redactCommand(c), At: at, Took: took}
+	if r != nil {
+		line.Answer = redactAnswer(c, r.Data) + r.SW.String()
+	}
+	if err != nil {
+		line.Err = err.Error()
+	}
+	g.trace(line)
+}
+
+// redactCommand hides what only the card may see: the PIN of VERIFY and the last
+// four data bytes of CREDIT FOR LOAD, which are MAC2.
+func redactCommand(c Command) string {
+	raw := c.Bytes()
+	switch {
+	case c.INS == insVerify:
+		return hideBytes(raw, 5, 5+len(c.Data))
+	case c.INS == insCredit && len(c.Data) > 7:
+		return hideBytes(raw, 12, 5+len(c.Data))
+	}
+	return hideBytes(raw, 0, 0)
+}
+
+// redactAnswer masks the serial wherever an answer holds the basic information:
+// in SFI 15 itself and in tag 9F0C of the FCI. The last two bytes stay. The
+// answer to GET RESPONSE may be either.
+func redactAnswer(c Command, data []byte) string {
+	const serialAt, shownAt = 10, 18
+	switch c.INS {
+	case insReadBinary:
+		return hideBytes(data, serialAt, shownAt)
+	case insSelect, insGetResponse:
+		fci, _ := ParseFCI(data)
+		if at := strings.Index(string(data), string(fci.IssuerData)); len(fci.IssuerData) >= minInfoBytes && at >= 0 {
+			return hideBytes(data, at+serialAt, at+shownAt)
+		}
+		if c.INS == insGetResponse && len(data) >= minInfoBytes && len(data) <= maxInfoBytes {
+			return hideBytes(data, serialAt, shownAt)
+		}
+	}
+	return hideBytes(data, 0, 0)
+}
+
+// hideBytes gives upper-case hex with the bytes from … to-1 as **.
+func hideBytes(raw []byte, from, to int) string {
+	from, to = min(from, len(raw)), min(to, len(raw))
+	upper := func(b []byte) string { return strings.ToUpper(hex.EncodeToString(b)) }
+	return upper(raw[:from]) + strings.Repeat("**", to-from) + upper(raw[to:])
+}
