@@ -3,6 +3,7 @@ package mockplatform
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -223,4 +224,30 @@ func TestPlatform_SecondComputerFindsTheOpenOrder(t *testing.T) {
 	require.Equal(t, wallet.StateLoaded, other.stateOf(answer).State)
 	require.Equal(t, wallet.Fen(5000), k.Balance())
 	w.check()
+}
+
+func TestPlatform_OldOrdersAreSuspenseAndATouchStillResolves(t *testing.T) {
+	for intent, end := range map[wallet.Intent]wallet.LoadState{
+		wallet.IntentSettle: wallet.StateSuspense, wallet.IntentComplete: wallet.StateSuspense, wallet.IntentCancel: wallet.StateVoided,
+	} {
+		t.Run(string(intent), func(t *testing.T) {
+			w := newWorld(t)
+			k := w.card(serial, virtualcard.Spec{})
+			c := w.teller(testPhone)
+			_, grant := torn(w, c, k, virtualcard.Before)
+			w.clock = w.clock.Add(orderAge)
+			count, err := w.p.SuspendOld(t.Context())
+			require.NoError(t, err)
+			require.Zero(t, count)
+			w.clock = w.clock.Add(time.Second)
+			count, err = w.p.SuspendOld(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, 1, count)
+			require.Equal(t, wallet.Fen(5000), w.check().SuspenseFen)
+			c.login()
+			answer, _ := c.evidence(k, openOf(grant), intent)
+			require.Equal(t, end, c.stateOf(answer).State)
+			w.check()
+		})
+	}
 }

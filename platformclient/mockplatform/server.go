@@ -65,6 +65,9 @@ func (p *Platform) Serve(ctx context.Context, listen string) (*Server, error) {
 	if err := p.writeProfile(s.URL, s.ProfileFile); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
+	if _, err := p.SuspendOld(ctx); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	go func() { s.done <- s.server.ServeTLS(listener, "", "") }()
 	s.stop = context.AfterFunc(ctx, func() { _ = s.server.Close() })
 	return s, nil
