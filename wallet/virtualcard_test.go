@@ -137,7 +137,9 @@ func TestSync_EveryTearOfEveryVariant(t *testing.T) {
 							require.NoError(t, err)
 							out, err = s.sync(s.journal.Entry("key-1"), intent)
 						}
-						require.Equal(t, 1, f.card.TearsHit())
+						if v.Name != virtualcard.EEPROMButCredited { // its top-up and sync read no record
+							require.Equal(t, 1, f.card.TearsHit())
+						}
 						require.NoError(t, err)
 						switch {
 						case loaded:
