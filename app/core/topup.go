@@ -230,7 +230,7 @@ func (c *Core) afterFailure(ctx context.Context, order wallet.Order, err error) 
 		state, abandonErr := c.Platform.Abandon(ctx, order.Key)
 		if abandonErr == nil && state.State == wallet.StateDeclined {
 			c.close(ctx, latest, wallet.StageDeclined, state.Code)
-			return err
+			return nothingPaid(err)
 		}
 	}
 	if !latest.Stage.MayHaveMoney() {

@@ -135,7 +135,7 @@ func platformFaults() []Fault {
 	die := func(route string, before bool) func(*accident) {
 		return func(a *accident) {
 			a.commit = func(a *accident, isBefore bool, each string) error {
-				if isBefore != before || each != route || !a.strike() {
+				if isBefore != before || routeOf(each) != route || !a.strike() {
 					return nil
 				}
 				a.cutNetwork()
