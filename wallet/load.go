@@ -453,6 +453,9 @@ func (r *run) settled(ctx context.Context, stage Stage) (Outcome, error) {
 			err := errors.New("the receipt names another amount or card")
 			return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, err))
 		}
+		if r.entry.Source != "" && (body.Fee != r.entry.Fee || body.Source != r.entry.Source) {
+			r.warn = CodeReceiptDiffers
+		}
 		r.entry.BalanceBefore, r.entry.BalanceAfter = body.BalanceBefore, body.BalanceAfter
 		if len(body.TAC) > 0 {
 			r.entry.TAC = body.TAC

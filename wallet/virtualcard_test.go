@@ -64,6 +64,26 @@ func TestRead_EveryVariant(t *testing.T) {
 	}
 }
 
+func TestRead_BlockedVirtualCard(t *testing.T) {
+	blocks := map[string]func(*virtualcard.Card) error{
+		"for now": (*virtualcard.Card).Block, "for ever": (*virtualcard.Card).BlockForEver,
+	}
+	for name, block := range blocks {
+		t.Run(name, func(t *testing.T) {
+			f := present(t, virtualcard.Standard, 10)
+			require.NoError(t, block(f.card))
+			reading := read(t, f)
+			require.Len(t, reading.Purses, 1)
+			purse := reading.Purses[0]
+			require.True(t, purse.Blocked)
+			require.Contains(t, purse.Problems, wallet.ProblemApplicationBlock)
+			require.EqualValues(t, 1234, purse.Balance)
+			require.Equal(t, testASN, purse.ASN)
+			require.Len(t, purse.Records, 10)
+		})
+	}
+}
+
 // virtualStage is newStage with a virtual card and the real arithmetic.
 func virtualStage(t *testing.T, variant string) (*stage, *field) {
 	t.Helper()
@@ -158,4 +178,50 @@ func TestSync_EveryTearOfEveryVariant(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A card that was blocked after an interrupted top-up is settled by its stored
+// proof, where it has one (protocol §2.7 row 31).
+func TestSync_BlockedVirtualCard(t *testing.T) {
+	for _, credited := range []bool{true, false} {
+		s, f := virtualStage(t, virtualcard.Standard)
+		when := virtualcard.Before
+		if credited {
+			when = virtualcard.After
+		}
+		f.card.TearAt(virtualcard.Tear{INS: 0x52, When: when})
+		_, err := s.topUp()
+		require.True(t, wallet.IsOpen(err))
+		must(f.card.PowerOn())
+		require.NoError(t, f.card.Block())
+		out, err := s.sync(s.journal.Entry("key-1"), wallet.IntentSettle)
+		if credited {
+			require.NoError(t, err)
+			require.Equal(t, wallet.StateLoaded, out.State.State)
+			require.Nil(t, s.issuer.Evidence[0].Steps)
+			continue
+		}
+		require.Equal(t, wallet.CodeCardBlocked, wallet.CodeOf(err))
+		require.True(t, wallet.IsOpen(err), "staff will settle it")
+		require.Equal(t, wallet.StageUnknown, s.journal.Entry("key-1").Stage)
+	}
+}
+
+// On a card whose counter also moves with purchases the proof of the last load is
+// fetched before a new INITIALIZE can wipe it.
+func TestTopUp_SharedCounterProvesFirst(t *testing.T) {
+	s, f := virtualStage(t, virtualcard.SharedCounter)
+	_, err := s.topUp()
+	require.NoError(t, err)
+	prove, initialize := -1, -1
+	for i, c := range f.sent {
+		switch c[2:4] {
+		case "5A":
+			prove = i
+		case "50":
+			initialize = i
+		}
+	}
+	require.Positive(t, prove)
+	require.Less(t, prove, initialize)
 }
