@@ -26,7 +26,6 @@ const (
 	CodeGrantExpired    Code = "GRANT_EXPIRED"      // too much time since the grant or since INITIALIZE FOR LOAD
 	CodeOutcomeUnknown  Code = "OUTCOME_UNKNOWN"    // only the platform or the card can say
 	CodeBalanceWrong    Code = "BALANCE_UNEXPECTED" // after CREDIT the card shows another balance
-	CodeReceiptDiffers  Code = "RECEIPT_DIFFERS"    // the receipt's fee or source is not the confirmed one
 	CodeJournalFailed   Code = "JOURNAL_FAILED"     // the journal could not be written, so nothing was sent
 	CodeDeclined        Code = "DECLINED"           // the platform's signed refusal
 	CodePendingLoad     Code = "PENDING_LOAD"       // an earlier order of this card comes first

@@ -213,6 +213,11 @@ func TestTopUp_SharedCounterProvesFirst(t *testing.T) {
 	s, f := virtualStage(t, virtualcard.SharedCounter)
 	_, err := s.topUp()
 	require.NoError(t, err)
+	f.sent = nil
+	s.order.Key = "key-2"
+	second := wallet.TerminalNumber{0x31, 0, 0, 0, 0, 2}
+	_, err = s.desk.TopUp(context.Background(), s.order, s.profile, wallettest.OpenScript(s.profile), second)
+	require.NoError(t, err)
 	prove, initialize := -1, -1
 	for i, c := range f.sent {
 		switch c[2:4] {
