@@ -449,8 +449,9 @@ func (r *run) refused(ctx context.Context, state OrderState) (Outcome, error) {
 // the journal keeps an open stage and meets the same answer again.
 func (r *run) settled(ctx context.Context, stage Stage) (Outcome, error) {
 	if body := r.state.ReceiptBody; body != nil {
-		if body.Amount != r.entry.Amount || body.ASN != r.entry.ASN {
-			err := errors.New("the receipt names another amount or card")
+		priced := r.entry.Source != ""
+		if body.Amount != r.entry.Amount || body.ASN != r.entry.ASN || priced && (body.Fee != r.entry.Fee || body.Source != r.entry.Source) {
+			err := errors.New("the receipt names another card, amount, fee or source")
 			return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, err))
 		}
 		r.entry.BalanceBefore, r.entry.BalanceAfter = body.BalanceBefore, body.BalanceAfter
