@@ -118,8 +118,8 @@ type run struct {
 	entry  Entry
 	prove  *StepResult
 	cannot error // why the card starts no load any more, in a sync
-	onCard bool // newest log record carries our number
-	after  Fen  // balance that the card showed after CREDIT
+	onCard bool  // newest log record carries our number
+	after  Fen   // balance that the card showed after CREDIT
 	warn   Code
 	state  *OrderState
 }
