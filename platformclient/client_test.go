@@ -401,6 +401,7 @@ func TestNobodyThereIsSurelyNotSent(t *testing.T) {
 	p := newFake(t)
 	client := p.loggedIn(t)
 	p.server.Close()
+	client.Close() // no idle connection, on which the request might seem to leave
 	_, err := client.Issuer(pin).RequestLoad(t.Context(), ask())
 	require.Equal(t, KindNetwork, KindOf(err))
 	require.True(t, SurelyNotSent(err), "%v", err)

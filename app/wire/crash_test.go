@@ -187,31 +187,49 @@ func (w *world) crashRow(fault wire.Fault, variant, touchProfile string, intent 
 	}
 	w.newCard(variant)
 	wish := amount
-	if fault.Name == "refusal-answer-lost" {
+	switch fault.Name {
+	case "refusal-answer-lost":
 		wish = 600_00 // above the limit for one load
+	case "platform-restored":
+		if touchProfile != w.profile {
+			return // only the computer that made the order still knows of it
+		}
+		w.makeKnown() // the backup knows the card, but not the order
 	}
+	start := w.chip().Balance
 	program := w.open(w.profile, fault.Name)
-	result, err := topUp(program, wish)
+	_, err := topUp(program, wish)
 	program.Close()
 	hit, armed := wire.FaultHit()
 	if !w.reaches(fault, variant) {
+		w.renew = true // the order stays open: it is no row of this fault
 		return
 	}
 	require.True(t, armed && hit, "the fault was not reached: %v", err)
 	if variant == virtualcard.Standard {
 		require.Equal(t, fault.ExpectExit, exitOf(err), "%v", err)
 	}
-	credited := w.chip().Balance == opening+wish
-	require.True(t, credited || w.chip().Balance == opening, "the card holds %s", w.chip().Balance.Yuan())
+	credited := w.chip().Balance == start+wish
+	require.True(t, credited || w.chip().Balance == start, "the card holds %s", w.chip().Balance.Yuan())
 	require.False(t, err == nil && !credited, "success was shown, but the card has nothing")
 
 	program = w.open(touchProfile, "")
 	lines, err := settle(program, intent)
-	spent := program.Core.Platform.Requests()
 	program.Close()
-	w.judge(fault, variant, intent, result.Entry.Key, touchProfile, credited, wish, lines, err)
-	require.LessOrEqual(t, spent, 2, "requests of one touch")
+	w.judge(fault, variant, intent, touchProfile, credited, start, wish, lines, err)
+	for _, line := range lines {
+		require.LessOrEqual(t, line.Requests, 2, "%+v", line)
+	}
 	w.secondTouchChangesNothing(touchProfile, intent)
+}
+
+// makeKnown tops the card up once, undisturbed.
+func (w *world) makeKnown() {
+	program := w.open(w.profile, "")
+	_, _ = topUp(program, 10_00)
+	_, err := settle(program, wallet.IntentSettle)
+	require.NoError(w.t, err)
+	program.Close()
 }
 
 // reaches: a card that answers 6581 to a credit that it executed never shows
@@ -222,17 +240,17 @@ func (w *world) reaches(fault wire.Fault, variant string) bool {
 }
 
 // judge compares card, books and journal after the touch.
-func (w *world) judge(fault wire.Fault, variant string, intent wallet.Intent, key, profile string, credited bool, wish wallet.Fen, lines []core.SyncLine, err error) {
+func (w *world) judge(fault wire.Fault, variant string, intent wallet.Intent, profile string, credited bool, start, wish wallet.Fen, lines []core.SyncLine, err error) {
 	t := w.t
 	report, books := w.books()
 	chip := w.chip()
 	if w.mayNeedStaff(fault, variant, credited) {
-		require.Equal(t, core.ExitOpen, exitOf(err), "%v", err)
+		require.True(t, exitOf(err) == core.ExitOpen || staysOpen(lines), "%v %+v", err, lines)
 		require.Equal(t, wish, report.HeldFen, "money stays held until staff have decided")
 		w.renew = true
 		return
 	}
-	if variant == virtualcard.EEPROMButCredited && !credited && intent == wallet.IntentComplete && chip.Balance != opening {
+	if variant == virtualcard.EEPROMButCredited && !credited && intent == wallet.IntentComplete && chip.Balance != start {
 		// The completing CREDIT is again answered with 6581: a further touch proves it.
 		program := w.open(profile, "")
 		lines, err = settle(program, wallet.IntentSettle)
@@ -245,13 +263,20 @@ func (w *world) judge(fault wire.Fault, variant string, intent wallet.Intent, ke
 	require.Equal(t, chip.Balance, books.ExpectedBalanceFen, "the books say what the card holds")
 	switch {
 	case credited:
-		require.Equal(t, opening+wish, chip.Balance)
+		require.Equal(t, start+wish, chip.Balance)
 	case fault.ExpectState == "DECLINED", intent == wallet.IntentCancel:
-		require.Equal(t, opening, chip.Balance)
+		require.Equal(t, start, chip.Balance)
 	default:
-		require.Equal(t, opening+wish, chip.Balance)
+		require.Equal(t, start+wish, chip.Balance)
 	}
 	w.journalIsClosed(profile, lines)
+}
+
+// staysOpen: the touch told that the order is still open.
+func staysOpen(lines []core.SyncLine) bool {
+	return slices.ContainsFunc(lines, func(line core.SyncLine) bool {
+		return line.To == wallet.StateGranted || line.To == wallet.StateSuspense
+	})
 }
 
 // mayNeedStaff: rows and variants whose end is the service counter.
