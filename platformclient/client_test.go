@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -400,6 +401,7 @@ func TestNobodyThereIsSurelyNotSent(t *testing.T) {
 	p := newFake(t)
 	client := p.loggedIn(t)
 	p.server.Close()
+	client.Close() // no idle connection, on which the request might seem to leave
 	_, err := client.Issuer(pin).RequestLoad(t.Context(), ask())
 	require.Equal(t, KindNetwork, KindOf(err))
 	require.True(t, SurelyNotSent(err), "%v", err)
@@ -499,4 +501,40 @@ func TestNewKeyIsAUUIDv7(t *testing.T) {
 	require.Regexp(t, `^0192f0c4-1234-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, other)
 	_, err = NewKey(at, io.LimitReader(rand.Reader, 3))
 	require.Error(t, err)
+}
+
+func TestProxyCarriesTheTunnelAndSeesNothing(t *testing.T) {
+	p := newFake(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var tunnelled atomic.Int64
+	proxy := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		target, err := net.Dial("tcp", r.Host)
+		if err != nil {
+			return
+		}
+		defer target.Close()
+		client, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		_, _ = client.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
+		tunnelled.Add(1)
+		go func() { _, _ = io.Copy(target, client); _ = target.Close() }()
+		_, _ = io.Copy(client, target)
+	})}
+	go func() { _ = proxy.Serve(listener) }()
+	t.Cleanup(func() { _ = proxy.Close() })
+	client := p.loggedIn(t, func(c *Config) {
+		c.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: listener.Addr().String()})
+	})
+	require.True(t, client.Session().LoggedIn)
+	require.Positive(t, tunnelled.Load())
+	client.Close()
+	p.server.CloseClientConnections()
 }

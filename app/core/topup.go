@@ -57,15 +57,15 @@ func (c *Core) TopUp(ctx context.Context, ask TopUpAsk) (TopUpResult, error) {
 	}
 	defer unlock()
 
+	if err := c.Platform.Connect(ctx); err != nil {
+		return result, err
+	}
+	c.resendAfterRestore(ctx)
 	purse, err := c.findMoneyCard(ctx)
 	if err != nil {
 		return result, err
 	}
 	result.Purse = purse
-	if err := c.Platform.Connect(ctx); err != nil {
-		return result, err
-	}
-	c.resendAfterRestore(ctx)
 	if err := c.refuseWhileOpen(ctx, purse.ASN); err != nil {
 		return result, err
 	}
@@ -230,7 +230,7 @@ func (c *Core) afterFailure(ctx context.Context, order wallet.Order, err error) 
 		state, abandonErr := c.Platform.Abandon(ctx, order.Key)
 		if abandonErr == nil && state.State == wallet.StateDeclined {
 			c.close(ctx, latest, wallet.StageDeclined, state.Code)
-			return err
+			return nothingPaid(err)
 		}
 	}
 	if !latest.Stage.MayHaveMoney() {
