@@ -38,14 +38,22 @@ type Options struct {
 
 // Run shows the window over a core until the person closes it. It must be called on
 // the main goroutine. Errors: ErrNoDisplay.
-func Run(ctx context.Context, program *core.Core, options Options) error {
+func Run(ctx context.Context, program *core.Core, options Options) (err error) {
 	if runtime.GOOS == "linux" && os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
 		return ErrNoDisplay
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	w := openWindow(ctx, app.NewWithID(appID), program, options)
 	started, ended := false, make(chan struct{})
+	defer func() { // Fyne panics where a display is named that nobody can reach
+		if trouble := recover(); trouble != nil {
+			if started {
+				panic(trouble)
+			}
+			err = fmt.Errorf("%w: %v", ErrNoDisplay, trouble)
+		}
+	}()
+	w := openWindow(ctx, app.NewWithID(appID), program, options)
 	w.app.Lifecycle().SetOnStarted(func() {
 		started = true
 		go func() {
@@ -172,20 +180,27 @@ func (w *window) redraw() {
 	w.page.build()
 }
 
-// setKeys gives the page its keys where nothing has the focus, and everywhere the
-// shortcuts: Ctrl+M shows or hides the card number, Ctrl+D changes the theme.
+// setKeys gives the page its keys where nothing has the focus, and the shortcuts
+// everywhere.
 func (w *window) setKeys() {
 	canvas := w.window.Canvas()
 	canvas.SetOnTypedKey(w.page.key)
-	shortcut := func(key fyne.KeyName, do func()) {
+	for key, do := range w.shortcuts() {
 		canvas.AddShortcut(&desktop.CustomShortcut{KeyName: key, Modifier: fyne.KeyModifierShortcutDefault}, func(fyne.Shortcut) { do() })
 	}
-	shortcut(fyne.KeyM, w.page.reveal)
-	shortcut(fyne.KeyD, func() {
-		if w.dark() {
-			w.setTheme(ThemeLight)
-		} else {
-			w.setTheme(ThemeDark)
-		}
-	})
+}
+
+// shortcuts work with Ctrl (Cmd on macOS): M shows or hides the card number, D
+// changes between light and dark.
+func (w *window) shortcuts() map[fyne.KeyName]func() {
+	return map[fyne.KeyName]func(){
+		fyne.KeyM: w.page.reveal,
+		fyne.KeyD: func() {
+			if w.dark() {
+				w.setTheme(ThemeLight)
+			} else {
+				w.setTheme(ThemeDark)
+			}
+		},
+	}
 }
