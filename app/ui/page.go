@@ -40,6 +40,7 @@ type page struct {
 	look     fyne.Theme
 	texts    *lang.Localizer
 	state    core.State
+	platform *core.Failure // why there is no platform; nil: there is, or none is wanted
 	revealed bool
 	hide     func() // stops the clock of revealed
 }
@@ -104,8 +105,10 @@ func (p *page) header() fyne.CanvasObject {
 	if p.state.Demo {
 		right.Add(container.NewCenter(p.chip("demoSoft", bold(p.text(p.t("ui.demo", nil), "small", "demo")))))
 	}
-	right.Add(container.NewCenter(p.readerLine()))
-	right.Add(container.NewCenter(p.choices()))
+	if p.language != nil { // not where the program could not begin
+		right.Add(container.NewCenter(p.readerLine()))
+		right.Add(container.NewCenter(p.choices()))
+	}
 	bar := container.NewBorder(nil, nil, left, right)
 	return container.NewStack(gap(0, 72), bar)
 }
@@ -205,6 +208,11 @@ func (p *page) body() fyne.CanvasObject {
 // touch settled.
 func (p *page) banners() []fyne.CanvasObject {
 	var banners []fyne.CanvasObject
+	if p.platform != nil {
+		told := core.Tell(p.texts, p.platform.Code, false, p.platform.Detail)
+		banners = append(banners, container.NewStack(p.box("indigoSoft", "", 14), padded(12, 20, column(4,
+			p.text(told.Title, "strong", "indigoInk"), p.paragraph(p.t("ui.withoutPlatform", nil), "small", "indigoInk", 780, fyne.TextAlignLeading)))))
+	}
 	for _, line := range p.state.Settled {
 		key := map[wallet.LoadState]string{
 			wallet.StateLoaded: "ui.settled.onCard", wallet.StateVoided: "ui.settled.returned", wallet.StateDeclined: "ui.settled.declined",

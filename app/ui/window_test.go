@@ -69,6 +69,13 @@ func TestWindowWithoutDemo(t *testing.T) {
 	(&shown{page: w.page}).lacks(t, "Demo")
 }
 
+func TestWindowWithoutAPlatform(t *testing.T) {
+	w := openWindow(t.Context(), test.NewTempApp(t), program(t, false), Options{Language: "zh", Platform: &core.Failure{Code: "PLATFORM_DIR"}})
+	w.page.Render(readState())
+	s := &shown{page: w.page}
+	s.has(t, core.Tell(lang.Texts("zh"), "PLATFORM_DIR", false, nil).Title, "看余额和记录不受影响", "1,286.50")
+}
+
 func TestWindowShortcuts(t *testing.T) {
 	w := openWindow(t.Context(), test.NewTempApp(t), program(t, false), Options{Language: "zh", Theme: ThemeLight})
 	w.page.after = func(time.Duration, func()) func() { return func() {} }
@@ -90,4 +97,5 @@ func TestRunWithoutADisplay(t *testing.T) {
 	t.Setenv("DISPLAY", "")
 	t.Setenv("WAYLAND_DISPLAY", "")
 	require.ErrorIs(t, Run(t.Context(), program(t, false), Options{}), ErrNoDisplay)
+	require.ErrorIs(t, Complain(t.Context(), &core.Failure{Code: "PROFILE_DAMAGED"}, Options{}), ErrNoDisplay)
 }
