@@ -37,6 +37,7 @@ type page struct {
 	parts
 	actions
 	root     *fyne.Container
+	buttons  map[string]*button // of the present build, by role
 	look     fyne.Theme
 	texts    *lang.Localizer
 	state    core.State
@@ -68,8 +69,20 @@ func sameCard(a, b *wallet.Purse) bool {
 
 func (p *page) t(key string, facts map[string]any) string { return p.texts.T(key, facts) }
 
-// build makes everything anew: states change a few times in a minute.
+// mainButton is the role of the one main action.
+const mainButton = "main"
+
+func (p *page) button(role, words string, icon fyne.Resource, tapped func()) *button {
+	b := newButton(role, words, icon, p.key, tapped)
+	p.buttons[role] = b
+	return b
+}
+
+// build makes everything anew: states change a few times in a minute. The focus
+// stays on what it was on, or goes to the main button.
 func (p *page) build() {
+	p.buttons = map[string]*button{}
+	defer p.refocus()
 	body := container.NewBorder(nil, p.foot(), nil, nil, p.body())
 	content := container.New(&centred{contentWidth, gutter}, container.New(layout.NewCustomPaddedLayout(0, 24, 0, 0), body))
 	head := container.New(&centred{contentWidth, gutter}, p.header())
@@ -81,6 +94,22 @@ func (p *page) build() {
 	}
 	p.root.Objects = []fyne.CanvasObject{p.box("bg", "", 0), container.NewBorder(top, nil, nil, nil, content)}
 	p.root.Refresh()
+}
+
+func (p *page) refocus() {
+	canvas := fyne.CurrentApp().Driver().CanvasForObject(p.root)
+	if canvas == nil || canvas.Focused() == nil {
+		return
+	}
+	next := p.buttons[mainButton]
+	if last, is := canvas.Focused().(*button); is && p.buttons[last.role] != nil {
+		next = p.buttons[last.role]
+	}
+	if next == nil {
+		canvas.Unfocus()
+		return
+	}
+	canvas.Focus(next)
 }
 
 // centred gives its content the window's width without gutters, up to a limit.
@@ -127,9 +156,9 @@ func (p *page) choices() fyne.CanvasObject {
 	if p.dark {
 		icon, choice = "icon-sun", ThemeLight
 	}
-	language := newButton(p.t("ui.language", nil), nil, p.key, func() { p.language(other) })
+	language := p.button("language", p.t("ui.language", nil), nil, func() { p.language(other) })
 	language.Importance = lowImportance
-	theme := newButton("", p.iconResource(icon, "ink2"), p.key, func() { p.theme(choice) })
+	theme := p.button("theme", "", p.iconResource(icon, "ink2"), func() { p.theme(choice) })
 	theme.Importance = lowImportance
 	return row(0, language, theme)
 }
@@ -282,7 +311,7 @@ func (p *page) troublePage() fyne.CanvasObject {
 		content.Add(container.NewCenter(fixedWidth(560, p.remedies(told.Remedies, 560))))
 		content.Add(gap(0, 10))
 	}
-	again := newButton(p.t("ui.retry", nil), p.iconResource("icon-refresh", "ink"), p.key, p.reread)
+	again := p.button(mainButton, p.t("ui.retry", nil), p.iconResource("icon-refresh", "ink"), p.reread)
 	if p.state.Card == core.CardRefused || p.state.Card == core.CardLost {
 		content.Add(container.NewCenter(p.plain(again)))
 		content.Add(gap(0, 6))
