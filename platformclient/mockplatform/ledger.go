@@ -1,0 +1,132 @@
+package mockplatform
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"walletcompanion/wallet"
+)
+
+// The accounts. Money that the platform owes is positive, where it came from is
+// negative; all postings together are zero.
+const (
+	accountPurseFloat = "purse-float" // value on cards
+	accountFeeIncome  = "fee-income"
+	accountOpening    = "opening" // value that stood on cards when they became known
+	accountCashIn     = "cash-in" // money that was paid in
+	accountRecovery   = "recovery-receivable"
+
+	prefixMain = "main:"
+	prefixHeld = "held:"
+)
+
+func mainAccount(user string) string { return prefixMain + user }
+func heldAccount(user string) string { return prefixHeld + user }
+
+// leg is one side of a transfer.
+type leg struct {
+	account string
+	amount  wallet.Fen
+}
+
+// transfer is what post writes: legs whose sum is zero.
+type transfer struct {
+	kind  string // opening, cash-in, load-hold, load-post, load-void, recovery
+	order string
+	legs  []leg
+}
+
+// Errors of the ledger.
+var (
+	errUnbalanced = errors.New("the legs of a transfer do not add up to zero")
+	errNegative   = errors.New("the account does not cover this")
+)
+
+// post is the one function that writes postings. It refuses a transfer that is not
+// balanced, and one after which an account of a person would be below zero.
+func (p *Platform) post(tx *Tx, t transfer) error {
+	var sum wallet.Fen
+	for _, l := range t.legs {
+		sum += l.amount
+	}
+	if sum != 0 || len(t.legs) < 2 {
+		return errUnbalanced
+	}
+	now, id := p.now(), p.newID("T")
+	for _, l := range t.legs {
+		if l.amount == 0 {
+			continue
+		}
+		err := tx.exec(`INSERT INTO postings (transfer, account, amount, type, order_id, day, time) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			id, l.account, int64(l.amount), t.kind, t.order, businessDay(now), now.UnixMilli())
+		if err != nil {
+			return err
+		}
+	}
+	for _, l := range t.legs {
+		if l.amount >= 0 || !ofPerson(l.account) {
+			continue
+		}
+		left, err := balance(tx, l.account)
+		if err != nil {
+			return err
+		}
+		if left < 0 {
+			return fmt.Errorf("%s: %w", t.kind, errNegative)
+		}
+	}
+	return nil
+}
+
+func ofPerson(account string) bool {
+	return strings.HasPrefix(account, prefixMain) || strings.HasPrefix(account, prefixHeld)
+}
+
+// balance is the sum of an account's postings.
+func balance(tx *Tx, account string) (wallet.Fen, error) {
+	var sum int64
+	_, err := tx.row(`SELECT COALESCE(SUM(amount), 0) FROM postings WHERE account = ?`, []any{account}, &sum)
+	return wallet.Fen(sum), err
+}
+
+// hold reserves amount and fee of a granted order.
+func (p *Platform) hold(tx *Tx, o *order) error {
+	total := o.amount + o.fee
+	return p.post(tx, transfer{kind: "load-hold", order: o.id, legs: []leg{
+		{mainAccount(o.user), -total}, {heldAccount(o.user), total},
+	}})
+}
+
+// postLoaded moves the held money to the purse float and the fee to income.
+func (p *Platform) postLoaded(tx *Tx, o *order) error {
+	return p.post(tx, transfer{kind: "load-post", order: o.id, legs: []leg{
+		{heldAccount(o.user), -(o.amount + o.fee)}, {accountPurseFloat, o.amount}, {accountFeeIncome, o.fee},
+	}})
+}
+
+// releaseHold gives amount and fee back to the payer's main account.
+func (p *Platform) releaseHold(tx *Tx, o *order) error {
+	total := o.amount + o.fee
+	return p.post(tx, transfer{kind: "load-void", order: o.id, legs: []leg{
+		{heldAccount(o.user), -total}, {mainAccount(o.user), total},
+	}})
+}
+
+// holdAgain reserves the money of an order that a restore lost, or that turned out
+// to be loaded after it was voided. What the main account does not cover is a
+// receivable, never a negative account of a person.
+func (p *Platform) holdAgain(tx *Tx, o *order, fromPerson bool) error {
+	total := o.amount + o.fee
+	var covered wallet.Fen
+	if fromPerson {
+		main, err := balance(tx, mainAccount(o.user))
+		if err != nil {
+			return err
+		}
+		covered = min(main, total)
+	}
+	return p.post(tx, transfer{kind: "recovery", order: o.id, legs: []leg{
+		{mainAccount(o.user), -covered}, {accountRecovery, covered - total}, {heldAccount(o.user), total},
+	}})
+}

@@ -1,0 +1,241 @@
+package mockplatform
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"walletcompanion/platformclient/mockplatform/rules"
+	"walletcompanion/wallet"
+)
+
+// BackupReport tells epoch and watermark of a backup or a restore.
+type BackupReport struct {
+	Epoch     int       `json:"epoch"`
+	Watermark time.Time `json:"watermark"` // copies exist of everything up to here
+}
+
+// Backup writes a snapshot of the live platform. It holds the books, not the keys:
+// hsm.key and keys.sealed are kept elsewhere, by other people.
+func (p *Platform) Backup(ctx context.Context, to string) (BackupReport, error) {
+	report := BackupReport{Epoch: p.epoch, Watermark: p.now()}
+	temporary := to + ".new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return report, err
+	}
+	if err := p.store.Backup(ctx, temporary); err != nil {
+		return report, err
+	}
+	if err := errors.Join(os.Chmod(temporary, 0o600), os.Rename(temporary, to)); err != nil {
+		return report, err
+	}
+	return report, p.store.Update(ctx, func(tx *Tx) error {
+		if err := setMeta(tx, "watermark", report.Watermark.Format(time.RFC3339Nano)); err != nil {
+			return err
+		}
+		return p.audit(tx, "admin", "backup", filepath.Base(to), "")
+	})
+}
+
+// Restore puts a backup in the place of the books of a directory that nobody uses,
+// and raises the epoch: leases, nonces and probes of before are void, and every
+// open order gets a fresh probe (§2.7.1). The keys of the directory stay.
+func Restore(dir, from string) (BackupReport, error) {
+	lock := flock.New(filepath.Join(dir, fileLock))
+	if locked, err := lock.TryLock(); err != nil || !locked {
+		return BackupReport{}, errors.Join(ErrInUse, err)
+	}
+	defer func() { _ = lock.Unlock() }()
+	highest, err := highestEpoch(dir)
+	if err != nil {
+		return BackupReport{}, err
+	}
+	temporary := filepath.Join(dir, fileDatabase+".restored")
+	if err := copyFile(from, temporary); err != nil {
+		return BackupReport{}, err
+	}
+	report, err := startEpoch(temporary, highest)
+	if err != nil {
+		return report, errors.Join(err, os.Remove(temporary))
+	}
+	if err := writeSecret(filepath.Join(dir, fileEpoch), []byte(strconv.Itoa(report.Epoch))); err != nil {
+		return report, err
+	}
+	database := filepath.Join(dir, fileDatabase)
+	for _, file := range []string{database + "-wal", database + "-shm"} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return report, err
+		}
+	}
+	return report, os.Rename(temporary, database)
+}
+
+// highestEpoch is the highest epoch that the directory has seen, in its books or in
+// the note of an earlier restore: restoring one backup twice makes two epochs.
+func highestEpoch(dir string) (int, error) {
+	highest := 0
+	note, err := os.ReadFile(filepath.Join(dir, fileEpoch))
+	if err == nil {
+		if highest, err = strconv.Atoi(strings.TrimSpace(string(note))); err != nil {
+			return 0, fmt.Errorf("the epoch file of the platform is damaged: %w", err)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	database := filepath.Join(dir, fileDatabase)
+	if _, err := os.Stat(database); err != nil {
+		return highest, nil // the disk is gone, which is why there is a restore
+	}
+	store, err := openStore(context.Background(), database)
+	if err != nil {
+		return highest, nil // damaged books are the other reason for a restore
+	}
+	defer store.Close()
+	err = store.View(context.Background(), func(tx *Tx) error {
+		current, err := readEpoch(tx)
+		highest = max(highest, current)
+		return err
+	})
+	return highest, err
+}
+
+func copyFile(from, to string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Sync(), target.Close())
+}
+
+// startEpoch changes the restored books before they take the place of the old ones.
+func startEpoch(database string, highest int) (BackupReport, error) {
+	var report BackupReport
+	store, err := openStore(context.Background(), database)
+	if err != nil {
+		return report, err
+	}
+	p := &Platform{config: Config{Now: time.Now, Random: rand.Reader}, store: store}
+	err = store.Update(context.Background(), func(tx *Tx) error {
+		restored, err := readEpoch(tx)
+		if err != nil {
+			return err
+		}
+		p.epoch = max(restored, highest) + 1
+		report.Epoch = p.epoch
+		if err := setMeta(tx, "epoch", strconv.Itoa(p.epoch)); err != nil {
+			return err
+		}
+		// Sessions end, so that every client hears of the epoch before new money.
+		if err := tx.exec(`DELETE FROM tokens WHERE kind = 'access'`); err != nil {
+			return err
+		}
+		open, err := findOrders(tx, isOpen)
+		if err != nil {
+			return err
+		}
+		for _, o := range open {
+			if err := p.freshProbe(tx, o); err != nil {
+				return err
+			}
+		}
+		return p.audit(tx, "admin", "restore", strconv.Itoa(p.epoch), fmt.Sprintf("%d open orders", len(open)))
+	})
+	return report, errors.Join(err, store.Close())
+}
+
+// freshProbe gives an open order a probe of the present epoch.
+func (p *Platform) freshProbe(tx *Tx, o *order) error {
+	probe, err := p.newTID(tx, o.asn.String())
+	if err != nil {
+		return err
+	}
+	o.probe, o.probeEpoch = probe, p.epoch
+	if err := saveOrder(tx, o, p.now()); err != nil {
+		return err
+	}
+	return p.noteProbe(tx, o)
+}
+
+// errOtherOpen: a lost order cannot come back while another one of its card is open.
+var errOtherOpen = errors.New("another order of this card is open")
+
+// rebuild brings back what a restore lost, from a grant that this platform signed in
+// an earlier epoch. A missing order comes back as GRANTED with the attempt after the
+// highest one seen and a fresh probe; an order whose later attempts are missing gets
+// the same. Only a TAC or a MAC1 over that probe moves it; an older grant brings no
+// older probe back.
+func (p *Platform) rebuild(tx *Tx, o *order, grant wallet.Grant) (*order, error) {
+	if grant.Epoch >= p.epoch || o != nil && (o.attempt >= grant.Attempt || o.state != wallet.StateGranted && o.state != wallet.StateSuspense) {
+		return o, nil
+	}
+	k, err := findCard(tx, grant.ASN)
+	if err != nil {
+		return nil, err
+	}
+	if k == nil {
+		k = &card{asn: grant.ASN, state: cardIssued}
+		if err := saveCard(tx, k); err != nil {
+			return nil, err
+		}
+	}
+	if o == nil {
+		if o, err = p.rebuildOrder(tx, k, grant); err != nil {
+			return nil, err
+		}
+	}
+	o.attempt = grant.Attempt + 1
+	if err := p.freshProbe(tx, o); err != nil {
+		return nil, err
+	}
+	err = insertAttempt(tx, o.id, attemptRow{
+		number: o.attempt, tid: grant.TID, seq: grant.Seq, floor: k.floor, cardTime: grant.Issued, probe: o.probe,
+		epoch: p.epoch, granted: p.now(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return o, p.audit(tx, "platform", "load-rebuilt", o.id, strconv.Itoa(o.attempt))
+}
+
+func (p *Platform) rebuildOrder(tx *Tx, k *card, grant wallet.Grant) (*order, error) {
+	other, err := findOrder(tx, isOpen+` AND asn = ?`, grant.ASN.String())
+	if err != nil {
+		return nil, err
+	}
+	if other != nil {
+		return nil, errOtherOpen
+	}
+	o := &order{
+		id: grant.Order, key: grant.Key, user: grant.User, asn: grant.ASN, profile: k.profile, keyIndex: 1, amount: grant.Amount,
+		fee: grant.Fee, source: grant.Source, state: wallet.StateGranted, cause: rules.Cause(""), attempt: grant.Attempt,
+		probeEpoch: p.epoch, created: grant.Issued,
+	}
+	// The same key may have been granted again after the restore.
+	again, err := findOrder(tx, `user = ? AND key = ?`, o.user, o.key)
+	if err != nil {
+		return nil, err
+	}
+	if again != nil {
+		o.key += "/" + o.id
+	}
+	if err := p.insertOrder(tx, o); err != nil {
+		return nil, err
+	}
+	return o, p.holdAgain(tx, o, true)
+}
