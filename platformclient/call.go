@@ -110,11 +110,11 @@ func (c *Client) do(ctx context.Context, call call) (answer, error) {
 func (c *Client) repeat(ctx context.Context, call call, body []byte, key ed25519.PrivateKey, token string) (answer, error) {
 	nonceTries, tokenTries, sent := 1, 1, false
 	for {
-		nonce := c.currentNonce()
+		nonce, young := c.currentNonce(), c.youngNonce()
 		var err error
 		if call.sealed != nil {
 			if body, err = sealedBody(call, nonce); err != nil {
-				return answer{}, localError(err)
+				return answer{}, orSent(localError(err), sent)
 			}
 		}
 		result, err := c.transmit(ctx, call, body, key, nonce, token)
@@ -125,9 +125,16 @@ func (c *Client) repeat(ctx context.Context, call call, body []byte, key ed25519
 		switch code := unsignedCode(result); {
 		case code == api.CodeNonceExpired && nonceTries > 0 && result.nonce != "":
 			nonceTries--
+			if young {
+				// A nonce that should have lived means a platform that was restored:
+				// its greeting brings the new epoch.
+				if err := c.greet(ctx); err != nil {
+					return answer{}, orSent(err, sent)
+				}
+			}
 			if call.sealed != nil { // another seal is another body, and asks under another key
 				if call.key, err = NewKey(c.now(), c.config.Random); err != nil {
-					return answer{}, localError(err)
+					return answer{}, orSent(localError(err), sent)
 				}
 			}
 		case code == api.CodeNotLoggedIn && token != "" && tokenTries > 0:
@@ -244,10 +251,10 @@ func (c *Client) once(ctx context.Context, call call, prepared *http.Request, bo
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// The time for the answer begins when a connection stands; connecting has its
-	// own limits inside the transport.
+	// The time for the answer begins anew when a connection stands; before that the
+	// transport has its own limits for connecting, 3 s and 3 s.
 	silent := fmt.Errorf("no answer within %v", timeout)
-	timer := time.AfterFunc(connectTimeout+tlsTimeout+timeout, func() { cancel(silent) })
+	timer := time.AfterFunc(timeout, func() { cancel(silent) })
 	defer timer.Stop()
 	var seeking, stood, reused atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -275,6 +282,9 @@ func (c *Client) once(ctx context.Context, call call, prepared *http.Request, bo
 // receive reads a bounded answer. Redirects are not followed: they are answers
 // with a status that nobody expects.
 func (c *Client) receive(ctx context.Context, request *http.Request, sent func() bool) (answer, *Error) {
+	if err := ctx.Err(); err != nil {
+		return answer{}, networkError(ctx, err, false)
+	}
 	response, err := c.counter.RoundTrip(request)
 	if err != nil {
 		return answer{}, networkError(ctx, err, sent())

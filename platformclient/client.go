@@ -82,6 +82,7 @@ type Client struct {
 	mu         sync.Mutex
 	device     ed25519.PrivateKey
 	nonce      string
+	nonceAt    time.Time // when it arrived
 	hello      api.Hello
 	ahead      time.Duration // platform's clock minus ours
 	epoch      int
@@ -189,7 +190,14 @@ func (c *Client) keepNonce(nonce string) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.nonce = nonce
+	c.nonce, c.nonceAt = nonce, c.now()
+}
+
+// youngNonce reports that the present nonce should still be good.
+func (c *Client) youngNonce() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now().Sub(c.nonceAt) < nonceLife-time.Minute
 }
 
 func (c *Client) needNonce(ctx context.Context) error {

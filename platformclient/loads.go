@@ -192,7 +192,7 @@ func (c *Client) verdict(ctx context.Context, result answer, about subject) (wal
 	}
 	switch {
 	case told.Grant != nil && told.State == nil:
-		if err := c.verifyGrant(*told.Grant, about); err != nil {
+		if err := c.verifyGrant(ctx, *told.Grant, about); err != nil {
 			return wallet.Verdict{}, err
 		}
 		return wallet.Verdict{Granted: told.Grant}, nil
@@ -201,6 +201,7 @@ func (c *Client) verdict(ctx context.Context, result answer, about subject) (wal
 		if err != nil {
 			return wallet.Verdict{}, err
 		}
+		c.lookForEpoch(ctx, state.Code)
 		return wallet.Verdict{State: &state}, nil
 	}
 	return wallet.Verdict{}, unsigned(CodeAnswerBroken, "the answer holds neither one grant nor one state")
@@ -213,12 +214,7 @@ func (c *Client) loadAnswer(ctx context.Context, result answer) (api.LoadAnswer,
 	err := json.Unmarshal(result.body, &told)
 	if result.status/100 != 2 && (err != nil || told.State == nil) {
 		failure := statusError(result)
-		if failure.Code == api.CodeEpochChanged {
-			// The greeting brings the new epoch, and with it OnEpoch.
-			if err := c.greet(ctx); err != nil {
-				failure.Err = errors.Join(failure.Err, err)
-			}
-		}
+		c.lookForEpoch(ctx, failure.Code)
 		return api.LoadAnswer{}, failure
 	}
 	if err != nil {
@@ -234,7 +230,7 @@ func (c *Client) loadAnswer(ctx context.Context, result answer) (api.LoadAnswer,
 }
 
 // verifyGrant checks signature, subject and script of a grant.
-func (c *Client) verifyGrant(granted wallet.GrantedScript, about subject) error {
+func (c *Client) verifyGrant(ctx context.Context, granted wallet.GrantedScript, about subject) error {
 	var grant wallet.Grant
 	if err := c.signers.Open(wallet.DomainGrant, granted.Grant, &grant); err != nil {
 		return unsigned(CodeAnswerUnsigned, "the grant is not signed by the platform")
@@ -245,7 +241,19 @@ func (c *Client) verifyGrant(granted wallet.GrantedScript, about subject) error 
 	if about.key != "" && grant.Key != about.key || about.order != "" && grant.Order != about.order {
 		return unsigned(CodeAnswerForeign, "the grant is for another order")
 	}
+	if grant.Epoch > c.knownEpoch() {
+		return orSent(c.noticeEpoch(ctx, grant.Epoch), true)
+	}
 	return nil
+}
+
+// lookForEpoch greets again after a refusal that a restored platform gives: the
+// greeting brings the new epoch, and with it OnEpoch. If the greeting fails too, the
+// next one will tell.
+func (c *Client) lookForEpoch(ctx context.Context, code string) {
+	if code == api.CodeEpochChanged || code == api.CodeLeaseInvalid {
+		_ = c.greet(ctx)
+	}
 }
 
 // verifyState checks signature and domain, that the state answers this very

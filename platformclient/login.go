@@ -46,7 +46,7 @@ func (c *Client) greet(ctx context.Context) error {
 		return unsigned(CodeAnswerUnsigned, "the greeting is not signed by the platform")
 	}
 	c.mu.Lock()
-	c.hello, c.nonce = hello, hello.Nonce
+	c.hello, c.nonce, c.nonceAt = hello, hello.Nonce, c.now()
 	c.ahead = hello.Time.Sub(c.now())
 	c.session.Demo = c.config.Profile.Demo || hello.Demo
 	c.mu.Unlock()

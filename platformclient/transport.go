@@ -23,6 +23,7 @@ const (
 	tlsTimeout     = 3 * time.Second
 	moneyTimeout   = 6 * time.Second  // answer of loads and attempts, then one retry
 	answerTimeout  = 10 * time.Second // answer of everything else
+	nonceLife      = 5 * time.Minute
 	idleTimeout    = 90 * time.Second
 	maxHeaderBytes = 64 << 10
 )

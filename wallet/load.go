@@ -82,7 +82,7 @@ func (d Desk) TopUp(ctx context.Context, order Order, profile *Profile, script S
 	asking, cancel := context.WithDeadline(ctx, run.guard.initAt.Add(initToCredit))
 	defer cancel()
 	verdict, err := d.Issuer.RequestLoad(asking, LoadAsk{
-		Order: order, Profile: profile.Name, KeyIndex: profile.KeyIndex, TID: tid, Steps: steps,
+		Order: order, Profile: profile.LoadName(), KeyIndex: profile.KeyIndex, TID: tid, Steps: steps,
 	})
 	arrived := time.Now()
 	if err != nil {
@@ -117,8 +117,9 @@ type run struct {
 	guard  *Guard
 	entry  Entry
 	prove  *StepResult
-	onCard bool // newest log record carries our number
-	after  Fen  // balance that the card showed after CREDIT
+	cannot error // why the card starts no load any more, in a sync
+	onCard bool  // newest log record carries our number
+	after  Fen   // balance that the card showed after CREDIT
 	warn   Code
 	state  *OrderState
 }
@@ -416,6 +417,10 @@ func (r *run) close(ctx context.Context, state *OrderState) (Outcome, error) {
 	case StateVoided:
 		return r.settled(ctx, StageVoided)
 	case StateGranted:
+		if r.cannot != nil {
+			// The proof convinced nobody and the card gives no other: no touch will.
+			return r.outcome(), asOpen(r.op, r.cannot)
+		}
 		return r.outcome(), nil
 	case StateSuspense:
 		if r.entry.Stage != StageCredited {
@@ -449,8 +454,9 @@ func (r *run) refused(ctx context.Context, state OrderState) (Outcome, error) {
 // the journal keeps an open stage and meets the same answer again.
 func (r *run) settled(ctx context.Context, stage Stage) (Outcome, error) {
 	if body := r.state.ReceiptBody; body != nil {
-		if body.Amount != r.entry.Amount || body.ASN != r.entry.ASN {
-			err := errors.New("the receipt names another amount or card")
+		priced := r.entry.Source != ""
+		if body.Amount != r.entry.Amount || body.ASN != r.entry.ASN || priced && (body.Fee != r.entry.Fee || body.Source != r.entry.Source) {
+			err := errors.New("the receipt names another card, amount, fee or source")
 			return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, err))
 		}
 		r.entry.BalanceBefore, r.entry.BalanceAfter = body.BalanceBefore, body.BalanceAfter

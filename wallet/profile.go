@@ -24,7 +24,6 @@ const (
 	NumberASN         NumberRule = "asn"        // 10–19, without leading 0000
 	NumberTUnion      NumberRule = "t-union"    // 10–19 without the first digit: 19 digits
 	NumberFactor      NumberRule = "factor"     // 12–19 as digits
-	NumberTail        NumberRule = "tail"       // 16–19 as digits
 	NumberBigEndian   NumberRule = "big-endian" // 16–19 as a big-endian number
 	NumberMFInfo      NumberRule = "mf-info"    // 0–3 of the MF's own file
 	NumberMacau       NumberRule = "macau"      // 35–39 of a 45-byte 9F0C
@@ -188,6 +187,15 @@ func (p *Profile) Accepts(scriptProfile string) bool {
 	return scriptProfile == p.Name || p.Base != "" && scriptProfile == p.Base
 }
 
+// LoadName is the name under which a platform loads the card: that of the profile
+// it refines, except where the refined one behaves differently in a load.
+func (p *Profile) LoadName() string {
+	if p.Base == "" || p.SharedCounter {
+		return p.Name
+	}
+	return p.Base
+}
+
 // refine returns the profile that info shows a card of p to be.
 func (p *Profile) refine(info Info) *Profile {
 	for _, candidate := range profiles {
@@ -233,8 +241,6 @@ func (p *Profile) number(asn ASN, issuerData, mfInfo Hex) string {
 		return digits[1:]
 	case NumberFactor:
 		return digits[4:]
-	case NumberTail:
-		return digits[12:]
 	case NumberBigEndian:
 		return decimal(asn[6:])
 	case NumberMFInfo:

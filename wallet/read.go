@@ -172,9 +172,10 @@ func (r *reading) search(ctx context.Context, profile *Profile, le int) error {
 func (r *reading) answered(sw SW, purse *Purse) bool {
 	if sw.blocked() {
 		purse.Blocked, r.blocked = true, true
-		// HED cards answer 6A81 with the FCI; a card that answers 6A81 to every name
-		// and with nothing has no application to show.
-		return sw == SWInvalidated || len(r.guard.FCI().AID) > 0
+		// HED cards answer 6A81 with the FCI, and others still let a blocked purse be
+		// read. Without an FCI this is tried only while nothing else is selected, so
+		// that no purse is taken for another.
+		return sw == SWInvalidated || len(r.guard.FCI().AID) > 0 || len(r.out.Purses) == 0
 	}
 	return sw == SWOK || sw == SWDataMayBeDamaged
 }
@@ -212,15 +213,12 @@ func (r *reading) searchMF(ctx context.Context, profile *Profile, le int) error 
 func (r *reading) readPurse(ctx context.Context, purse Purse, mfInfo Hex) (err error) {
 	first := len(r.out.Purses) == 0
 	defer func() {
-		purse.Complete = err == nil && len(purse.Problems) == 0
+		purse.Complete = err == nil && len(purse.Problems) == 0 && !r.opts.Brief
 		if purse.Blocked {
+			r.blocked = true
 			purse.problem(ProblemApplicationBlock)
 		}
-		if err == nil && !purse.BalanceKnown && purse.Info == nil && !purse.Blocked {
-			// It answers to the name, but nothing of a purse is in it.
-			return
-		}
-		if r.repeated(purse) {
+		if err == nil && purse.empty() || r.repeated(purse) {
 			return
 		}
 		r.out.Purses = append(r.out.Purses, purse)
@@ -242,7 +240,7 @@ func (r *reading) readPurse(ctx context.Context, purse Purse, mfInfo Hex) (err e
 		purse.problem(ProblemInfoUnreadable)
 		return err
 	}
-	if r.opts.Brief {
+	if r.opts.Brief || purse.empty() || r.repeated(purse) {
 		return nil
 	}
 	if err := r.readLogs(ctx, &purse); err != nil {
@@ -252,6 +250,10 @@ func (r *reading) readPurse(ctx context.Context, purse Purse, mfInfo Hex) (err e
 	return nil
 }
 
+// empty reports an application that answers to the name of a purse and has
+// nothing of one in it.
+func (p *Purse) empty() bool { return !p.BalanceKnown && p.Info == nil }
+
 // repeated reports a purse that was read already under another name. Only the name
 // in the FCI shows that two equal purses are two.
 func (r *reading) repeated(purse Purse) bool {
@@ -259,7 +261,7 @@ func (r *reading) repeated(purse Purse) bool {
 		return false
 	}
 	return slices.ContainsFunc(r.out.Purses, func(p Purse) bool {
-		return string(p.Info) == string(purse.Info) && p.Balance == purse.Balance
+		return string(p.Info) == string(purse.Info)
 	})
 }
 

@@ -202,3 +202,28 @@ func TestSync_NetworkLost(t *testing.T) {
 	require.NoError(t, err, "repeating settles")
 	require.Equal(t, wallet.StageConfirmed, s.journal.Entry("key-1").Stage)
 }
+
+func TestSync_Receipt(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*wallet.Receipt)
+		open   bool
+	}{
+		{"right", func(*wallet.Receipt) {}, false},
+		{"other fee", func(r *wallet.Receipt) { r.Fee = 100 }, true},
+		{"other source", func(r *wallet.Receipt) { r.Source = "bank:1" }, true},
+		{"other amount", func(r *wallet.Receipt) { r.Amount++ }, true},
+		{"other card", func(r *wallet.Receipt) { r.ASN = otherASN }, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := torn(t, 0x52)
+			receipt := wallet.Receipt{Order: "20260301-01", ASN: testASN, Amount: 5000, Source: "main", BalanceBefore: 1234, BalanceAfter: 6234, TAC: wallet.Hex{1, 2, 3, 4}}
+			tt.change(&receipt)
+			s.desk.Issuer = verdicts{wallet.Verdict{State: &wallet.OrderState{Order: "20260301-01", State: wallet.StateLoaded, ReceiptBody: &receipt}}}
+			_, err := s.sync(s.journal.Entry("key-1"), wallet.IntentSettle)
+			require.Equal(t, tt.open, wallet.IsOpen(err))
+			require.Equal(t, tt.open, s.journal.Entry("key-1").Stage != wallet.StageConfirmed)
+		})
+	}
+}

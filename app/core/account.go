@@ -55,9 +55,9 @@ func (c *Core) AddCard(ctx context.Context) (api.Card, error) {
 	if err != nil {
 		return api.Card{}, err
 	}
-	script, known := c.Platform.Session().Scripts[purse.Profile.Name]
-	if !known {
-		return api.Card{}, &Failure{Code: "CARD_TYPE_REFUSED"}
+	script, err := scriptFor(c.Platform.Session(), purse.Profile)
+	if err != nil {
+		return api.Card{}, err
 	}
 	lease, err := c.Platform.TakeLease(ctx)
 	if err != nil {
@@ -72,7 +72,7 @@ func (c *Core) AddCard(ctx context.Context) (api.Card, error) {
 		return api.Card{}, err
 	}
 	open := api.Open{TID: lease.TID, Amount: addCardAmount, Steps: steps}
-	return c.Platform.AddCard(ctx, api.CardRequest{ASN: purse.ASN, Profile: purse.Profile.Name, Open: open})
+	return c.Platform.AddCard(ctx, api.CardRequest{ASN: purse.ASN, Profile: purse.Profile.LoadName(), Open: open})
 }
 
 func (c *Core) connect(ctx context.Context) error {

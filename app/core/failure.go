@@ -67,7 +67,7 @@ func Explain(err error) *Failure {
 	if class := reader.ClassOf(err); class != "" {
 		return &Failure{Code: readerCodes[class], Err: err}
 	}
-	var withCode coded
+	var withCode coded // the cause deep inside tells more than "outcome unknown" around it
 	if errors.As(err, &withCode) {
 		return &Failure{Code: InfoOf(withCode.ErrorCode()).Code, Err: err}
 	}
@@ -100,6 +100,13 @@ func refusal(refused *wallet.Refused, err error) *Failure {
 		detail["order"], detail["amountFen"] = state.Pending.Order, state.Pending.Amount
 	}
 	return &Failure{Code: state.Code, Detail: detail, Err: err}
+}
+
+// nothingPaid is the failure of an order that the platform has closed since: what
+// went wrong stays, that an order may be open does not.
+func nothingPaid(err error) error {
+	failure := Explain(err)
+	return &Failure{Code: failure.Code, Detail: failure.Detail, Err: errors.New(failure.Error())}
 }
 
 // isOpen reports whether the failure leaves an order open.

@@ -140,6 +140,7 @@ type Platform interface {
 	Issuer(paymentPassword func(ctx context.Context) (string, error)) wallet.Issuer
 	Result(ctx context.Context, entry wallet.Entry) (wallet.OrderState, wallet.Signed, error)
 	Abandon(ctx context.Context, key string) (wallet.OrderState, error)
+	Load(ctx context.Context, order string) (wallet.OrderState, error)
 	Pending(ctx context.Context, asn wallet.ASN) ([]wallet.OpenOrder, error)
 	AddCard(ctx context.Context, request api.CardRequest) (api.Card, error)
 	Account(ctx context.Context) (api.Account, error)

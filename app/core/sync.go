@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"walletcompanion/reader"
@@ -15,6 +14,11 @@ type SyncAsk struct {
 	Order    string // only this order; empty: every open order of the card
 	PIN      func(triesLeft int) ([]byte, error)
 	Progress func(wallet.Progress)
+	card     *wallet.ASN // only orders of this card
+}
+
+func (a SyncAsk) openEntries() EntryFilter {
+	return EntryFilter{OpenOnly: true, Order: a.Order, ASN: a.card}
 }
 
 // SyncLine is what became of one order.
@@ -75,7 +79,7 @@ func (c *Core) openIfKept(ctx context.Context, err error) error {
 
 // syncOutbox sends the results that this computer still holds.
 func (c *Core) syncOutbox(ctx context.Context, ask SyncAsk) ([]SyncLine, error) {
-	entries, err := c.Store.Entries(ctx, EntryFilter{OpenOnly: true, Order: ask.Order})
+	entries, err := c.Store.Entries(ctx, ask.openEntries())
 	if err != nil {
 		return nil, err
 	}
@@ -94,21 +98,26 @@ func (c *Core) syncOutbox(ctx context.Context, ask SyncAsk) ([]SyncLine, error) 
 	return lines, nil
 }
 
-// syncUnanswered asks the platform about orders whose answer never came. Its
-// tombstone closes those that it never saw; the others come back as open orders.
+// syncUnanswered asks the platform about orders that are open here and not there.
+// Those whose answer never came get its tombstone, unless it knows them after all;
+// the others were settled on another computer, or lost in a restore, which the
+// card's evidence and the kept grant will mend.
 func (c *Core) syncUnanswered(ctx context.Context, ask SyncAsk) ([]SyncLine, error) {
-	entries, err := c.Store.Entries(ctx, EntryFilter{OpenOnly: true, Order: ask.Order})
+	entries, err := c.Store.Entries(ctx, ask.openEntries())
 	if err != nil {
 		return nil, err
 	}
 	open := c.Platform.Session().OpenOrders
 	var lines []SyncLine
 	for _, entry := range entries {
-		if entry.Stage != wallet.StageAsked || slices.ContainsFunc(open, func(o wallet.OpenOrder) bool { return o.ASN == entry.ASN }) {
+		if entry.Stage == wallet.StageCredited || slices.ContainsFunc(open, func(o wallet.OpenOrder) bool { return o.ASN == entry.ASN }) {
 			continue
 		}
 		before := c.Platform.Requests()
-		state, err := c.Platform.Abandon(ctx, entry.Key)
+		state, err := c.askAbout(ctx, entry)
+		if Explain(err) != nil && Explain(err).Code == "NOT_FOUND" {
+			continue
+		}
 		if err != nil {
 			return lines, err
 		}
@@ -118,6 +127,14 @@ func (c *Core) syncUnanswered(ctx context.Context, ask SyncAsk) ([]SyncLine, err
 		}
 	}
 	return lines, nil
+}
+
+// askAbout asks what became of an order that this computer holds open.
+func (c *Core) askAbout(ctx context.Context, entry wallet.Entry) (wallet.OrderState, error) {
+	if entry.Stage == wallet.StageAsked {
+		return c.Platform.Abandon(ctx, entry.Key)
+	}
+	return c.Platform.Load(ctx, entry.Order)
 }
 
 func (c *Core) line(entry wallet.Entry, from wallet.LoadState, state wallet.OrderState, intent wallet.Intent, before int) SyncLine {
@@ -159,6 +176,9 @@ func (c *Core) targets(ctx context.Context, ask SyncAsk) ([]target, error) {
 		if !known && !entry.Stage.Final() && entry.Grant != nil {
 			targets = append(targets, target{open: openOrderOf(entry), kept: entry})
 		}
+	}
+	if ask.card != nil {
+		targets = slices.DeleteFunc(targets, func(t target) bool { return t.open.ASN != *ask.card })
 	}
 	if ask.Order != "" {
 		targets = slices.DeleteFunc(targets, func(t target) bool { return t.open.Order != ask.Order })
@@ -261,9 +281,9 @@ func (c *Core) foreignPending(ctx context.Context, targets []target) ([]target, 
 // syncOne settles one order in one card session.
 func (c *Core) syncOne(ctx context.Context, session reader.Session, profile *wallet.Profile, each target, ask SyncAsk) (SyncLine, error) {
 	line := SyncLine{Order: each.open.Order, Key: each.kept.Key, From: each.open.State, To: each.open.State, Intent: ask.Intent, Amount: each.open.Amount, Evidence: "none"}
-	script, known := c.Platform.Session().Scripts[profile.Name]
-	if !known {
-		return line, &Failure{Code: "CARD_TYPE_REFUSED", Err: errors.New("no load script for card profile " + profile.Name)}
+	script, err := scriptFor(c.Platform.Session(), profile)
+	if err != nil {
+		return line, err
 	}
 	before := c.Platform.Requests()
 	desk := c.desk(session, c.Platform.Issuer(nil))
@@ -293,7 +313,7 @@ func (c *Core) syncOne(ctx context.Context, session reader.Session, profile *wal
 // refuseWhileOpen settles, before a new top-up, what the card proves by itself,
 // and refuses while an order of this card stays open.
 func (c *Core) refuseWhileOpen(ctx context.Context, asn wallet.ASN) error {
-	ask := SyncAsk{Intent: wallet.IntentSettle}
+	ask := SyncAsk{Intent: wallet.IntentSettle, card: &asn}
 	if _, err := c.syncOutbox(ctx, ask); err != nil {
 		return c.openIfKept(ctx, err)
 	}
@@ -304,7 +324,6 @@ func (c *Core) refuseWhileOpen(ctx context.Context, asn wallet.ASN) error {
 	if err != nil {
 		return err
 	}
-	targets = slices.DeleteFunc(targets, func(t target) bool { return t.open.ASN != asn })
 	if len(targets) == 0 {
 		return nil
 	}

@@ -127,9 +127,9 @@ func (c *Core) findMoneyCard(ctx context.Context) (wallet.Purse, error) {
 // the order that never changes afterwards.
 func (c *Core) confirm(ctx context.Context, purse wallet.Purse, ask TopUpAsk) (wallet.Order, wallet.Script, error) {
 	session := c.Platform.Session()
-	script, known := session.Scripts[purse.Profile.Name]
-	if !known {
-		return wallet.Order{}, script, &Failure{Code: "CARD_TYPE_REFUSED", Err: errors.New("no load script for card profile " + purse.Profile.Name)}
+	script, err := scriptFor(session, purse.Profile)
+	if err != nil {
+		return wallet.Order{}, script, err
 	}
 	limits := session.Policy.Limits
 	after := purse.Balance + ask.Amount
@@ -146,6 +146,16 @@ func (c *Core) confirm(ctx context.Context, purse wallet.Purse, ask TopUpAsk) (w
 	}
 	order.Key = c.NewKey()
 	return order, script, nil
+}
+
+// scriptFor finds the published open script of a card: that of its own profile, or
+// of the profile that it refines.
+func scriptFor(session Session, profile *wallet.Profile) (wallet.Script, error) {
+	script, known := session.Scripts[profile.LoadName()]
+	if !known {
+		return script, &Failure{Code: "CARD_TYPE_REFUSED", Err: errors.New("no load script for card profile " + profile.Name)}
+	}
+	return script, nil
 }
 
 // load runs the load, again from SELECT as long as the card left before the
@@ -220,7 +230,7 @@ func (c *Core) afterFailure(ctx context.Context, order wallet.Order, err error) 
 		state, abandonErr := c.Platform.Abandon(ctx, order.Key)
 		if abandonErr == nil && state.State == wallet.StateDeclined {
 			c.close(ctx, latest, wallet.StageDeclined, state.Code)
-			return err
+			return nothingPaid(err)
 		}
 	}
 	if !latest.Stage.MayHaveMoney() {

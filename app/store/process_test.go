@@ -61,6 +61,15 @@ func playChild(role, dir string) error {
 			}
 		}
 		return nil
+	case "flood": // writes load after load without waiting, until it is killed
+		for i := 0; ; i++ {
+			for _, stage := range allStages {
+				if err := s.Write(ctx, storetest.Entry(fmt.Sprint("k", i), stage)); err != nil {
+					return err
+				}
+				fmt.Println(fmt.Sprint("k", i), stage)
+			}
+		}
 	case "leases":
 		for {
 			lease, err := s.TakeLease(ctx, 1, time.Unix(0, 0))
@@ -164,6 +173,33 @@ func TestKilledAfterWrite(t *testing.T) {
 			due, err := s.Due(t.Context(), time.Now())
 			require.NoError(t, err)
 			require.Equal(t, allStages[reached] == wallet.StageCredited, len(due) == 1, "the outbox must agree with the journal")
+		})
+	}
+}
+
+// A process that is killed in the middle of writing leaves a whole journal, in which
+// everything is that it told of, and at most the one entry that it was writing.
+func TestKilledWhileWriting(t *testing.T) {
+	for _, lines := range []int{1, 40, 97, 200} {
+		t.Run(fmt.Sprint(lines), func(t *testing.T) {
+			dir := t.TempDir()
+			c := startChild(t, "flood", dir)
+			for range lines {
+				c.line(t)
+			}
+			require.NoError(t, c.command.Process.Kill())
+			told := lines
+			for c.lines.Scan() { // what it told before the kill reached it
+				if strings.HasPrefix(c.lines.Text(), "k") && len(strings.Fields(c.lines.Text())) == 2 {
+					told++
+				}
+			}
+			_ = c.command.Wait() // says that it was killed
+			s := open(t, dir)
+			require.NoError(t, s.VerifyChain(t.Context()))
+			mark, err := s.Mark(t.Context())
+			require.NoError(t, err)
+			require.Contains(t, []int64{int64(told), int64(told) + 1}, mark.Seq)
 		})
 	}
 }

@@ -82,6 +82,31 @@ func (s *Store) Put(ctx context.Context, name string, value []byte) error {
 	return nil
 }
 
+// CheckSecrets reports whether every kept secret can be read: nil, or ErrDeviceKey.
+// It tells diagnosis, and a login that is to begin with ForgetSecrets.
+func (s *Store) CheckSecrets(ctx context.Context) error {
+	rows, err := s.db.QueryContext(ctx, `SELECT name FROM secret ORDER BY name`)
+	if err != nil {
+		return fmt.Errorf("read the secrets: %w", explain(err))
+	}
+	var names []string
+	err = each(rows, func(row scanner) error {
+		var name string
+		err := row.Scan(&name)
+		names = append(names, name)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read the secrets: %w", explain(err))
+	}
+	for _, name := range names {
+		if _, err := s.Get(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ForgetSecrets deletes all secrets, readable or not: what a logout, or a login
 // after ErrDeviceKey, begins with.
 func (s *Store) ForgetSecrets(ctx context.Context) error {

@@ -64,9 +64,9 @@ func (cmd cardNewCmd) Run(con *console) error {
 	if err := writeNew(cmd.File, image); err != nil {
 		return err
 	}
-	object := map[string]any{"file": cmd.File, "asn": card.ASN().String(), "variant": card.Variant(), "balanceFen": card.Balance()}
+	object := map[string]any{"file": cmd.File, "asn": card.ASN().String(), "variant": card.Variant(), "balanceFen": card.Balance(), "pin": card.PIN()}
 	return con.print(object, func(w *tabwriter.Writer) {
-		fmt.Fprintln(w, con.t("console.cardMade", "File", cmd.File, "Variant", card.Variant(), "Balance", card.Balance().Yuan()))
+		fmt.Fprintln(w, con.t("console.cardMade", "File", cmd.File, "Variant", card.Variant(), "Balance", card.Balance().Yuan(), "PIN", card.PIN()))
 	})
 }
 

@@ -158,7 +158,9 @@ func (c *console) open(ctx context.Context, online bool) (*wire.Program, error) 
 		Waiting: func(reader.State) { c.say(c.t("console.placeCard")) },
 	}
 	if c.Verbose {
-		options.Trace = func(line wallet.TraceLine) { fmt.Fprintln(c.err, line.String()) }
+		options.Trace = func(line wallet.TraceLine) {
+			fmt.Fprintf(c.err, "%-22s %s → %s %v %s\n", line.Name, line.Command, line.Answer, line.Took.Round(10*time.Microsecond), line.Err)
+		}
 	}
 	return wire.Open(ctx, options)
 }

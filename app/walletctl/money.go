@@ -34,7 +34,7 @@ type topupObject struct {
 	RequestsWaited   int              `json:"requestsWaited"`
 	APDUs            int              `json:"apdus"`
 	ElapsedMS        float64          `json:"elapsedMS"`
-	Receipt          *wallet.Receipt  `json:"receipt"`
+	Receipt          map[string]any   `json:"receipt"`
 	Acknowledged     bool             `json:"acknowledged"`
 	Warning          string           `json:"warning,omitempty"`
 	Demo             bool             `json:"demo"`
@@ -110,7 +110,10 @@ func (c *console) printTopUp(program *wire.Program, result core.TopUpResult) err
 		Acknowledged: result.Acknowledged, Warning: string(result.Warning), Demo: program.IsDemo(),
 	}
 	if result.State != nil {
-		object.State, object.Receipt = result.State.State, result.State.ReceiptBody
+		object.State = result.State.State
+		if result.State.ReceiptBody != nil {
+			object.Receipt = receiptObject(*result.State.ReceiptBody)
+		}
 		if result.State.State == wallet.StateLoaded {
 			object.Stage = wallet.StageConfirmed
 		}
@@ -315,11 +318,10 @@ func (cmd receiptCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	masked := receipt.ASN.Masked()
-	return con.print(map[string]any{"file": nil, "receipt": receiptObject(receipt, masked)}, func(w *tabwriter.Writer) {
+	return con.print(map[string]any{"file": nil, "receipt": receiptObject(receipt)}, func(w *tabwriter.Writer) {
 		con.demoMark(w, receipt.Demo)
 		for _, row := range [][2]string{
-			{"console.order", receipt.Order}, {"console.card", masked}, {"console.amount", receipt.Amount.Yuan()}, {"console.fee", receipt.Fee.Yuan()},
+			{"console.order", receipt.Order}, {"console.card", receipt.ASN.Masked()}, {"console.amount", receipt.Amount.Yuan()}, {"console.fee", receipt.Fee.Yuan()},
 			{"console.state", con.t("console.settled." + string(receipt.State))}, {"console.balanceAfter", receipt.BalanceAfter.Yuan()},
 			{"console.time", receipt.Time.In(shanghai).Format(time.RFC3339)}, {"console.terminal", receipt.TID.String()}, {"console.proof", receipt.TAC.String()},
 		} {
@@ -328,9 +330,10 @@ func (cmd receiptCmd) Run(ctx context.Context, con *console) error {
 	})
 }
 
-func receiptObject(receipt wallet.Receipt, masked string) map[string]any {
+// receiptObject shows a receipt with the card masked, as on paper.
+func receiptObject(receipt wallet.Receipt) map[string]any {
 	return map[string]any{
-		"order": receipt.Order, "asnMasked": masked, "amountFen": receipt.Amount, "feeFen": receipt.Fee, "source": receipt.Source,
+		"order": receipt.Order, "asnMasked": receipt.ASN.Masked(), "amountFen": receipt.Amount, "feeFen": receipt.Fee, "source": receipt.Source,
 		"attempt": receipt.Attempt, "terminal": receipt.TID, "tac": receipt.TAC, "balanceBeforeFen": receipt.BalanceBefore,
 		"balanceAfterFen": receipt.BalanceAfter, "mainBalanceFen": receipt.MainBalance, "state": receipt.State,
 		"time": receipt.Time.In(shanghai).Format(time.RFC3339), "demo": receipt.Demo,

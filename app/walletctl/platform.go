@@ -177,7 +177,7 @@ type platformRestoreCmd struct {
 }
 
 func (cmd platformRestoreCmd) Run(ctx context.Context, con *console) error {
-	report, err := mockplatform.Restore(ctx, cmd.Dir, cmd.From)
+	report, err := mockplatform.Restore(cmd.Dir, cmd.From)
 	if err != nil {
 		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
 	}

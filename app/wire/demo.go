@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -74,7 +75,7 @@ func (p *Program) restoreDemo() {
 	if p.backup == "" {
 		return
 	}
-	if _, err := mockplatform.Restore(context.Background(), p.demoDir, p.backup); err == nil {
+	if _, err := mockplatform.Restore(p.demoDir, p.backup); err == nil {
 		p.accident.strike()
 	}
 	os.RemoveAll(filepath.Dir(p.backup))
@@ -113,10 +114,15 @@ func (p *Program) prepare(ctx context.Context, purse wallet.Purse) (notice strin
 	if err != nil || known {
 		return "", err
 	}
-	keys := mockplatform.CardKeys{
-		Serial: purse.ASN, AID: purse.AID, DLK: wallet.Hex(card.Keys().DLK[:]), DPK: wallet.Hex(card.Keys().DPK[:]), DTK: wallet.Hex(card.Keys().DTK[:]),
+	exported, err := card.ExportKeys()
+	if err != nil {
+		return "", err
 	}
-	if err := p.Demo.AdoptCard(ctx, demoPhone, keys, card.Balance(), purse.Profile.Name); err != nil {
+	var keys mockplatform.CardKeys
+	if err := json.Unmarshal(exported, &keys); err != nil {
+		return "", err
+	}
+	if err := p.Demo.AdoptCard(ctx, demoPhone, purse.ASN, keys, card.Balance(), purse.Profile.LoadName()); err != nil {
 		return "", err
 	}
 	return "console.adopted", nil

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 
+	"walletcompanion/platformclient/api"
 	"walletcompanion/reader"
 	"walletcompanion/wallet"
 )
@@ -181,19 +183,16 @@ func (a *accident) cut(request *http.Request) error {
 
 // routeOf names the money routes without their numbers.
 func routeOf(path string) string {
-	var rest string
-	if n, _ := fmt.Sscanf(path, "/v1/loads/%s", &rest); n == 1 {
-		for _, end := range []string{"result", "attempts", "abandon"} {
-			if len(rest) > len(end) && rest[len(rest)-len(end)-1:] == "/"+end {
-				return end
-			}
-		}
+	rest, isLoad := strings.CutPrefix(path[strings.IndexByte(path, '/'):], api.PathLoads)
+	switch {
+	case !isLoad:
+		return path
+	case rest == "":
+		return "loads"
+	case strings.Count(rest, "/") == 1:
 		return "load"
 	}
-	if path == "/v1/loads" {
-		return "loads"
-	}
-	return path
+	return rest[strings.LastIndexByte(rest, '/')+1:] // result, attempts, abandon
 }
 
 // faultyChip is the hook in the card.

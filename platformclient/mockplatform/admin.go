@@ -224,3 +224,13 @@ func checkCards(tx *Tx) ([]CardCheck, error) {
 	})
 	return cards, err
 }
+
+// KnowsCard tells whether the platform has issued or adopted a card.
+func (p *Platform) KnowsCard(ctx context.Context, asn wallet.ASN) (known bool, err error) {
+	err = p.store.View(ctx, func(tx *Tx) error {
+		k, err := findCard(tx, asn)
+		known = k != nil
+		return err
+	})
+	return known, err
+}

@@ -235,8 +235,8 @@ func (l *loading) checkLimits() (*refusal, error) {
 		return nil, err
 	}
 	profile := l.card.profile
-	if profile == "" {
-		profile = l.request.Card.Profile
+	if asked, _ := profileNamed(l.request.Card.Profile); profile == "" || asked.sharedCounter {
+		profile = l.request.Card.Profile // the more careful of the two decides what a counter proves
 	}
 	l.order = &order{
 		id: id, key: l.c.key, user: l.account.id, device: l.c.sender.device, asn: l.card.asn, profile: profile,

@@ -172,6 +172,32 @@ func (p *Platform) freshProbe(tx *Tx, o *order) error {
 	return p.noteProbe(tx, o)
 }
 
+// orderAge is how long an order may be open before people look at it.
+const orderAge = 55 * 24 * time.Hour
+
+// SuspendOld moves orders that nobody settled for 55 days to SUSPENSE, where people
+// see them and a later touch still resolves them. No money moves by time alone.
+func (p *Platform) SuspendOld(ctx context.Context) (count int, err error) {
+	err = p.store.Update(ctx, func(tx *Tx) error {
+		old, err := findOrders(tx, `state = 'GRANTED' AND created < ?`, p.now().Add(-orderAge).UnixMilli())
+		if err != nil {
+			return err
+		}
+		for _, o := range old {
+			o.state, o.cause = wallet.StateSuspense, rules.CauseAge
+			if err := saveOrder(tx, o, p.now()); err != nil {
+				return err
+			}
+			if err := p.audit(tx, "platform", "load-suspense AGE", o.id, ""); err != nil {
+				return err
+			}
+		}
+		count = len(old)
+		return nil
+	})
+	return count, err
+}
+
 // errOtherOpen: a lost order cannot come back while another one of its card is open.
 var errOtherOpen = errors.New("another order of this card is open")
 

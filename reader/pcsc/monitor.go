@@ -58,7 +58,8 @@ type monitor struct {
 	waiting  *scard.Context // the context that blocks for changes
 	round    int            // counts the waits
 	wake     chan struct{}  // ends a pause without a context; holds one
-	stopped  chan struct{}  // closed when the goroutine has ended; nil when none runs
+	inUse    map[string]bool
+	stopped  chan struct{} // closed when the goroutine has ended; nil when none runs
 }
 
 // view is what one look at the service gave.
@@ -356,7 +357,9 @@ func (m *monitor) pause(limit time.Duration) {
 // describe turns states into the reader package's terms.
 func (m *monitor) describe(states []scard.ReaderState) []reader.Info {
 	infos := make([]reader.Info, 0, len(states))
+	inUse := map[string]bool{}
 	for _, state := range states {
+		inUse[state.Reader] = state.EventState&(scard.StateInuse|scard.StateExclusive) != 0
 		info := reader.Info{
 			Name: state.Reader, Driver: DriverName, State: stateOf(state.EventState),
 			Events: uint32(state.EventState >> eventShift),
@@ -367,7 +370,17 @@ func (m *monitor) describe(states []scard.ReaderState) []reader.Info {
 		m.overlay(&info)
 		infos = append(infos, info)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inUse = inUse
 	return infos
+}
+
+// used tells whether the card of a reader was open anywhere at the last look.
+func (m *monitor) used(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.inUse[name]
 }
 
 // stateOf reads the flags of an event state.

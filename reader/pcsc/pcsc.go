@@ -123,11 +123,21 @@ func (d *Driver) Open(ctx context.Context, name string) (reader.Session, error) 
 		return nil, classify("open", err)
 	case <-ctx.Done():
 		class := reader.Unresponsive
-		if waitsForOther.Load() {
+		if waitsForOther.Load() || d.usedByAnother(name) {
 			class = reader.Busy
 		}
 		return nil, &reader.Error{Class: class, Op: "open", Err: ctx.Err()}
 	}
+}
+
+// usedByAnother tells whether the card of a reader that did not open in time is open
+// elsewhere: a transaction of another program blocks even an exclusive connect, just
+// as a reader does that does not answer.
+func (d *Driver) usedByAnother(name string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), askLimit)
+	defer cancel()
+	_, err := d.monitor.list(ctx)
+	return err == nil && d.monitor.used(name)
 }
 
 // tellWhenDone lets watchers see that a stuck reader has come back, or that a card

@@ -444,14 +444,16 @@ func testShortCommands(t *testing.T, s Subject) {
 }
 
 func testShortAnswers(t *testing.T, s Subject) {
-	chip := NewParrot(7)
-	insert(t, s, s.Fields[0], chip)
 	for length := range 2 {
+		chip := NewParrot(7)
+		insert(t, s, s.Fields[0], chip)
 		session := open(t, s, s.Fields[0])
 		_, err := session.Transmit(patient(t), AnswerBytes(length))
 		require.Equal(t, reader.Protocol, reader.ClassOf(err), "%d bytes: %v", length, err)
 		over(t, session, chip, reader.Protocol)
 		require.NoError(t, session.Close())
+		s.Fields[0].Remove()
+		Await(t, s.Driver, s.Fields[0].Name(), reader.StateEmpty)
 	}
 }
 

@@ -2,10 +2,16 @@ package virtual_test
 
 import (
 	"testing"
+	"time"
 
 	"walletcompanion/reader"
 	"walletcompanion/reader/readertest"
 	"walletcompanion/reader/virtual"
+)
+
+const (
+	patience = 20 * time.Second
+	tick     = time.Millisecond
 )
 
 type field struct{ *virtual.Slot }

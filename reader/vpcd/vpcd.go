@@ -400,6 +400,14 @@ func (l *link) answer(answer []byte) bool {
 	if l.isCut {
 		return true
 	}
+	if len(answer) == 0 {
+		// The reader waits for ever for the body of a message of length 0
+		// (measured with vpcd 3.3). A connection that ends in the middle of a
+		// command is what it takes for an empty answer.
+		l.isCut = true
+		_ = l.conn.Close()
+		return true
+	}
 	err := l.send(answer)
 	l.pending = err != nil
 	return err == nil

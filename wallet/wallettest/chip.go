@@ -126,7 +126,7 @@ func (c *Chip) execute(p wallet.Command) ([]byte, uint16) {
 		if p.P1 != 0x95 {
 			return nil, 0x6A82
 		}
-		if p.Le != wallet.LeAny && p.Le < len(c.Info) {
+		if p.Le > 0 && p.Le < len(c.Info) {
 			return c.Info[:p.Le], 0x9000
 		}
 		return c.Info, 0x9000

@@ -47,7 +47,7 @@ var (
 	armed   = map[*fault]bool{}
 	paths   = map[uintptr]string{}                       // open files by address
 	below   = map[uintptr]*sqlite3.Tsqlite3_io_methods{} // their own functions
-	wrapped = map[uintptr]*sqlite3.Tsqlite3_io_methods{} // own functions → functions with ours put in
+	wrapped = map[uintptr]uintptr{}                      // own functions → functions with ours put in
 )
 
 // Install puts the layer under SQLite, for all databases that this process opens
@@ -117,17 +117,22 @@ func xOpen(tls *libc.TLS, vfs, name, file uintptr, flags int32, outFlags uintptr
 	mutex.Lock()
 	defer mutex.Unlock()
 	own := opened.FpMethods
-	if wrapped[own] == nil {
-		methods := new(sqlite3.Tsqlite3_io_methods)
+	if wrapped[own] == 0 {
+		// The memory is SQLite's, since C must not hold addresses of Go's.
+		copied := sqlite3.Xsqlite3_malloc(tls, int32(unsafe.Sizeof(sqlite3.Tsqlite3_io_methods{})))
+		if copied == 0 {
+			return sqlite3.SQLITE_NOMEM
+		}
+		methods := at[sqlite3.Tsqlite3_io_methods](copied)
 		*methods = *at[sqlite3.Tsqlite3_io_methods](own)
 		methods.FxClose = function(xClose)
 		methods.FxWrite = function(xWrite)
 		methods.FxSync = function(xSync)
-		wrapped[own] = methods // kept for the life of the process, so that C may hold its address
+		wrapped[own] = copied // kept for the life of the process
 	}
 	paths[file] = libc.GoString(name)
 	below[file] = at[sqlite3.Tsqlite3_io_methods](own)
-	opened.FpMethods = uintptr(unsafe.Pointer(wrapped[own]))
+	opened.FpMethods = wrapped[own]
 	return code
 }
 

@@ -19,10 +19,12 @@ import (
 
 const (
 	// stageVariable tells a test program that was started again what it is to do:
-	// stageProbe only tries the namespace, stageInside runs the tests in it.
+	// stageProbe only tries the namespace, stageInside runs the tests in it, and
+	// stageReady is what programs see that are started by such tests.
 	stageVariable = "PCSCTEST_STAGE"
 	stageProbe    = "probe"
 	stageInside   = "inside"
+	stageReady    = "ready"
 	// reasonVariable carries why there is no namespace to tests that skip for it.
 	reasonVariable = "PCSCTEST_REASON"
 )
@@ -46,6 +48,9 @@ func Main(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, "pcsctest:", err)
 			return 1
 		}
+		_ = os.Setenv(stageVariable, stageReady)
+		return m.Run()
+	case stageReady:
 		return m.Run()
 	}
 	if reason := missingParts(); reason != "" {

@@ -68,7 +68,7 @@ func findDriver() (string, error) {
 // when CI=true: a run that judges must not pass by having tested nothing.
 func Require(t testing.TB) {
 	t.Helper()
-	if os.Getenv(stageVariable) == stageInside {
+	if os.Getenv(stageVariable) == stageReady {
 		return
 	}
 	reason := os.Getenv(reasonVariable)

@@ -1,0 +1,222 @@
+//go:build cgo && linux
+
+package pcsc_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"walletcompanion/reader"
+	"walletcompanion/reader/pcsc"
+	"walletcompanion/reader/pcsc/pcsctest"
+	"walletcompanion/reader/readertest"
+	"walletcompanion/reader/vpcd"
+)
+
+const (
+	// benchVariable switches the measurements on.
+	benchVariable = "WALLET_BENCH"
+	// cardVariable makes the test program a card and nothing else: it holds the
+	// address of the reader. Card and measured program share no scheduler then.
+	cardVariable = "PCSCTEST_CARD"
+
+	benchBlocks   = 60
+	benchCommands = 300
+	idleFor       = 30 * time.Second
+)
+
+func TestCardProcess(t *testing.T) {
+	addr := os.Getenv(cardVariable)
+	if addr == "" {
+		t.Skip("started by the measurements only")
+	}
+	_ = vpcd.Serve(context.Background(), addr, readertest.NewParrot(7))
+}
+
+// cardProcess serves a card from a process of its own until the end of the test.
+func cardProcess(t *testing.T, addr string) {
+	t.Helper()
+	command := exec.Command("/proc/self/exe", "-test.run=^TestCardProcess$")
+	command.Env = append(os.Environ(), cardVariable+"="+addr)
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, command.Start())
+	t.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+	})
+}
+
+func requireBench(t *testing.T) {
+	t.Helper()
+	if os.Getenv(benchVariable) != "1" {
+		t.Skip("a measurement; " + benchVariable + "=1 runs it")
+	}
+	pcsctest.Require(t)
+}
+
+// cLoop is the baseline program.
+type cLoop struct {
+	t       *testing.T
+	in      *os.File
+	answers *bufio.Scanner
+}
+
+func startCLoop(t *testing.T, name string) *cLoop {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "cloop")
+	flags, err := exec.Command("pkg-config", "--cflags", "--libs", "libpcsclite").Output()
+	require.NoError(t, err)
+	arguments := append([]string{"-O2", "-o", binary, filepath.Join("testdata", "cloop.c")},
+		strings.Fields(string(flags))...)
+	out, err := exec.Command("cc", arguments...).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	command := exec.Command(binary, name)
+	command.Stderr = os.Stderr
+	in, write, err := os.Pipe()
+	require.NoError(t, err)
+	command.Stdin = in
+	stdout, err := command.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, command.Start())
+	_ = in.Close()
+	t.Cleanup(func() {
+		_ = write.Close()
+		_ = command.Wait()
+	})
+	return &cLoop{t: t, in: write, answers: bufio.NewScanner(stdout)}
+}
+
+func (c *cLoop) block() float64 {
+	c.t.Helper()
+	_, err := fmt.Fprintln(c.in, benchCommands)
+	require.NoError(c.t, err)
+	require.True(c.t, c.answers.Scan(), "the C program ended")
+	perCommand, err := strconv.ParseFloat(c.answers.Text(), 64)
+	require.NoError(c.t, err)
+	return perCommand
+}
+
+func goBlock(t *testing.T, driver *pcsc.Driver, name string) float64 {
+	t.Helper()
+	session, err := driver.Open(within(t, patience), name)
+	require.NoError(t, err)
+	_, err = session.Transmit(within(t, patience), readertest.SelectPurse)
+	require.NoError(t, err)
+	start := time.Now()
+	for range benchCommands {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		answer, err := session.Transmit(ctx, readertest.GetBalance)
+		cancel()
+		require.NoError(t, err)
+		require.Len(t, answer, 6)
+	}
+	took := time.Since(start)
+	require.NoError(t, session.Close())
+	waitFree(t, driver, name)
+	return float64(took.Nanoseconds()) / benchCommands
+}
+
+// waitFree waits until the card has been given back: an Open does so.
+func waitFree(t *testing.T, driver *pcsc.Driver, name string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return !driver.Holds(name) }, patience, time.Millisecond)
+}
+
+// TestTransmitOverhead compares the cost of a command through the driver, with its
+// watchdog, with a bare loop in C: blocks of both alternate, so that a slow machine is
+// slow for both.
+func TestTransmitOverhead(t *testing.T) {
+	requireBench(t)
+	service := pcsctest.Start(t)
+	cardProcess(t, service.Addr(0))
+	driver, name := pcsc.New(), service.Name(0)
+	readertest.Await(t, driver, name, reader.StatePresent)
+	baseline := startCLoop(t, name)
+	var ratios, ours, theirs []float64
+	for i := range benchBlocks + 2 {
+		var goNS, cNS float64
+		if i%2 == 0 {
+			goNS, cNS = goBlock(t, driver, name), baseline.block()
+		} else {
+			cNS = baseline.block()
+			goNS = goBlock(t, driver, name)
+		}
+		if i < 2 { // warming up
+			continue
+		}
+		ratios, ours, theirs = append(ratios, goNS/cNS), append(ours, goNS), append(theirs, cNS)
+	}
+	fmt.Printf("apdu-overhead-ratio median %.3f p10 %.3f p90 %.3f (driver %.0f us, C %.0f us, %d blocks of %d)\n",
+		quantile(ratios, 0.5), quantile(ratios, 0.1), quantile(ratios, 0.9),
+		quantile(ours, 0.5)/1000, quantile(theirs, 0.5)/1000, benchBlocks, benchCommands)
+}
+
+func quantile(values []float64, q float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[int(q*float64(len(sorted)-1))]
+}
+
+// TestIdleWatch counts how often a process that only watches wakes up.
+func TestIdleWatch(t *testing.T) {
+	requireBench(t)
+	service := pcsctest.Start(t)
+	cardProcess(t, service.Addr(0))
+	readertest.Await(t, pcsc.New(), service.Name(0), reader.StatePresent)
+	command := exec.Command("/proc/self/exe", "-test.run=^TestWatchProcess$")
+	command.Env = append(os.Environ(), watchVariable+"=1")
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, command.Start())
+	defer func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+	}()
+	time.Sleep(4 * time.Second) // starting and the first, short wait
+	before := switches(t, command.Process.Pid)
+	time.Sleep(idleFor)
+	count := switches(t, command.Process.Pid) - before
+	fmt.Printf("idle-watch-switches %.2f per 10 s (%d in %v)\n",
+		float64(count)*10/idleFor.Seconds(), count, idleFor)
+	require.LessOrEqual(t, float64(count)*10/idleFor.Seconds(), 1.0)
+}
+
+const watchVariable = "PCSCTEST_WATCH"
+
+func TestWatchProcess(t *testing.T) {
+	if os.Getenv(watchVariable) == "" {
+		t.Skip("started by the measurements only")
+	}
+	_ = pcsc.New().Watch(context.Background(), func([]reader.Info, error) {})
+}
+
+// switches sums the voluntary context switches of a process's threads (proc(5)).
+func switches(t *testing.T, pid int) int {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	require.NoError(t, err)
+	require.NotEmpty(t, threads)
+	sum := 0
+	for _, thread := range threads {
+		content, err := os.ReadFile(thread)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(content)) {
+			if rest, found := strings.CutPrefix(line, "voluntary_ctxt_switches:"); found {
+				count, err := strconv.Atoi(strings.TrimSpace(rest))
+				require.NoError(t, err)
+				sum += count
+			}
+		}
+	}
+	return sum
+}
