@@ -35,6 +35,11 @@ func TestModel_LoadAttacks(t *testing.T) {
 		w.restores = 1
 		safe(t, w, 1000)
 	})
+	t.Run("two restores", func(t *testing.T) {
+		w := one
+		w.inits, w.grants, w.restores = 4, 4, 2
+		safe(t, w, 1000)
+	})
 	t.Run("restore, two orders", func(t *testing.T) {
 		w := base
 		w.grants, w.restores = 4, 1
@@ -44,6 +49,9 @@ func TestModel_LoadAttacks(t *testing.T) {
 		broken(t, w, loss, 11)
 		w.rules.CounterAcrossEpoch = false
 		safe(t, w, 1000)
+		w.inits, w.grants = 5, 3
+		safe(t, w, 100_000)
+		w.inits, w.grants = 4, 4
 		// Leases of before would let an answer of before open an order.
 		w.oldLeases = true
 		broken(t, w, loss, 8)
