@@ -117,8 +117,9 @@ type run struct {
 	guard  *Guard
 	entry  Entry
 	prove  *StepResult
-	onCard bool // newest log record carries our number
-	after  Fen  // balance that the card showed after CREDIT
+	cannot error // why the card starts no load any more, in a sync
+	onCard bool  // newest log record carries our number
+	after  Fen   // balance that the card showed after CREDIT
 	warn   Code
 	state  *OrderState
 }
@@ -416,6 +417,10 @@ func (r *run) close(ctx context.Context, state *OrderState) (Outcome, error) {
 	case StateVoided:
 		return r.settled(ctx, StageVoided)
 	case StateGranted:
+		if r.cannot != nil {
+			// The proof convinced nobody and the card gives no other: no touch will.
+			return r.outcome(), asOpen(r.op, r.cannot)
+		}
 		return r.outcome(), nil
 	case StateSuspense:
 		if r.entry.Stage != StageCredited {

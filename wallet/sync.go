@@ -106,6 +106,8 @@ func (r *run) gather(ctx context.Context, open OpenOrder, profile *Profile, scri
 		evidence.Steps = append(steps, initialized.Step())
 	case evidence.Prove == nil || r.guard.broken != nil || CodeOf(err) == CodeCancelled:
 		return evidence, err
+	default:
+		r.cannot = err
 	}
 	return evidence, nil
 }

@@ -183,10 +183,20 @@ func TestSync_EveryTearOfEveryVariant(t *testing.T) {
 // A card that was blocked after an interrupted top-up is settled by its stored
 // proof, where it has one (protocol §2.7 row 31).
 func TestSync_BlockedVirtualCard(t *testing.T) {
-	for _, credited := range []bool{true, false} {
-		s, f := virtualStage(t, virtualcard.Standard)
+	tests := []struct {
+		variant  string
+		credited bool
+		loaded   bool
+	}{
+		{virtualcard.Standard, true, true},
+		{virtualcard.Standard, false, false},
+		{virtualcard.ProveStub, true, false},
+		{virtualcard.ProveNone, true, false},
+	}
+	for _, tt := range tests {
+		s, f := virtualStage(t, tt.variant)
 		when := virtualcard.Before
-		if credited {
+		if tt.credited {
 			when = virtualcard.After
 		}
 		f.card.TearAt(virtualcard.Tear{INS: 0x52, When: when})
@@ -195,7 +205,7 @@ func TestSync_BlockedVirtualCard(t *testing.T) {
 		must(f.card.PowerOn())
 		require.NoError(t, f.card.Block())
 		out, err := s.sync(s.journal.Entry("key-1"), wallet.IntentSettle)
-		if credited {
+		if tt.loaded {
 			require.NoError(t, err)
 			require.Equal(t, wallet.StateLoaded, out.State.State)
 			require.Nil(t, s.issuer.Evidence[0].Steps)

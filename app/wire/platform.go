@@ -1,7 +1,11 @@
 package wire
 
 import (
+	"context"
+	"errors"
+
 	"walletcompanion/app/core"
+	"walletcompanion/app/store"
 	"walletcompanion/platformclient"
 	"walletcompanion/wallet"
 )
@@ -10,6 +14,20 @@ import (
 type clientPlatform struct {
 	*platformclient.Client
 	signers wallet.SignerKeys
+	store   *store.Store
+}
+
+// Login begins anew where the key of the kept secrets is lost: only a login can
+// bring new ones, and it must not fail over the old.
+func (p clientPlatform) Login(ctx context.Context, phone, password string, sms func(context.Context, string) (string, error)) error {
+	err := p.Client.Login(ctx, phone, password, sms)
+	if !errors.Is(err, store.ErrDeviceKey) {
+		return err
+	}
+	if err := p.store.ForgetSecrets(ctx); err != nil {
+		return err
+	}
+	return p.Client.Login(ctx, phone, password, sms)
 }
 
 // Session copies what login told.

@@ -107,7 +107,7 @@ func (p *Program) coreConfig() core.Config {
 		BeforeStage: p.beforeStage, AfterStage: p.afterStage,
 	}
 	if p.client != nil {
-		config.Platform = clientPlatform{p.client, p.profile.SignerKeys()}
+		config.Platform = clientPlatform{p.client, p.profile.SignerKeys(), p.store}
 	}
 	return config
 }

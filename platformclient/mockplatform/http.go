@@ -23,6 +23,10 @@ type reply struct {
 // 500, not signed, and means "unknown".
 type handlerFunc func(*call) (reply, error)
 
+// maxAtOnce is how many requests are worked on at once. More are told to come back
+// rather than made to wait for longer than their card stays on the reader.
+const maxAtOnce = 512
+
 // errDied means that a hook let the platform die: no answer leaves.
 var errDied = errors.New("the platform died")
 
@@ -69,6 +73,13 @@ func (p *Platform) routes() http.Handler {
 // serve wraps a handler: body, sender, answer, and the cut when the platform dies.
 func (p *Platform) serve(route string, auth authFunc, handler handlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		select {
+		case p.places <- struct{}{}:
+			defer func() { <-p.places }()
+		default:
+			p.write(w, failure(http.StatusServiceUnavailable, api.CodeBusy, "the platform is busy; try again in a second"))
+			return
+		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, api.MaxBody))
 		if err != nil {
 			p.write(w, failure(http.StatusRequestEntityTooLarge, api.CodeTooLarge, "the body is too large"))
@@ -82,6 +93,8 @@ func (p *Platform) serve(route string, auth authFunc, handler handlerFunc) http.
 		switch {
 		case errors.Is(err, errDied):
 			panic(http.ErrAbortHandler)
+		case errors.Is(err, context.DeadlineExceeded):
+			answer = failure(http.StatusServiceUnavailable, api.CodeBusy, "the platform is busy; try again in a second")
 		case err != nil:
 			answer = failure(http.StatusInternalServerError, api.CodeInternal, "the platform could not answer")
 		}

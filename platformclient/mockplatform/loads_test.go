@@ -1,6 +1,12 @@
 package mockplatform
 
 import (
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,4 +85,39 @@ func TestPlatform_DyingBeforeTheCommitLeavesNothing(t *testing.T) {
 	w.hooks.BeforeCommit = nil
 	require.Zero(t, w.check().OpenOrders)
 	order.granted()
+}
+
+func TestPlatform_KeepsNoMAC2InClear(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{})
+	c := w.teller(testPhone)
+	granted, _ := c.order(k, 5000).init().granted()
+	var steps []wallet.Step
+	require.NoError(t, json.Unmarshal(granted.Script, &steps))
+	mac2 := steps[0].APDU[len(steps[0].APDU)-10 : len(steps[0].APDU)-2]
+	raw, err := hex.DecodeString(mac2)
+	require.NoError(t, err)
+	found := false
+	for _, name := range []string{fileDatabase, fileDatabase + "-wal"} {
+		data, err := os.ReadFile(filepath.Join(w.dir, name))
+		require.NoError(t, err)
+		found = found || strings.Contains(string(data), k.ASN().String())
+		require.NotContains(t, string(data), mac2)
+		require.NotContains(t, string(data), string(raw))
+		require.NotContains(t, string(data), c.session.AccessToken)
+	}
+	require.True(t, found, "the order is in these files")
+}
+
+func TestHandler_OverloadIsToldToComeBack(t *testing.T) {
+	w := newWorld(t)
+	c := w.teller(testPhone)
+	for range maxAtOnce {
+		w.p.places <- struct{}{}
+	}
+	answer := c.get(api.PathAccount)
+	require.Equal(t, http.StatusServiceUnavailable, answer.Code)
+	require.NotEmpty(t, answer.Header().Get("Retry-After"))
+	<-w.p.places
+	require.Equal(t, http.StatusOK, c.get(api.PathAccount).Code)
 }

@@ -70,6 +70,7 @@ type Platform struct {
 	signers [2]ed25519.PrivateKey
 	sealKey hpke.PrivateKey
 	hashing chan struct{} // two Argon2id at a time
+	places  chan struct{} // maxAtOnce requests at a time
 	senders *senderLimit
 	handler http.Handler
 	epoch   int // only a restore raises it, and that needs the directory for itself
@@ -99,7 +100,8 @@ func Open(config Config) (*Platform, error) {
 	if config.Random == nil {
 		config.Random = rand.Reader
 	}
-	p := &Platform{config: config, policy: DefaultPolicy(), hashing: make(chan struct{}, 2), senders: newSenderLimit()}
+	p := &Platform{config: config, policy: DefaultPolicy(), senders: newSenderLimit()}
+	p.hashing, p.places = make(chan struct{}, 2), make(chan struct{}, maxAtOnce)
 	if config.Policy != nil {
 		p.policy = *config.Policy
 	}

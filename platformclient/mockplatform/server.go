@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"walletcompanion/wallet"
@@ -29,6 +30,8 @@ type Server struct {
 	server *http.Server
 	done   chan error
 	stop   func() bool
+	once   sync.Once
+	closed error
 }
 
 // Serve listens with TLS 1.3 until ctx ends or Close, and writes the platform
@@ -73,8 +76,14 @@ func (p *Platform) Serve(ctx context.Context, listen string) (*Server, error) {
 	return s, nil
 }
 
-// Close finishes what is being answered, for at most five seconds.
+// Close finishes what is being answered, for at most five seconds. It may be called
+// again, and then tells the same.
 func (s *Server) Close() error {
+	s.once.Do(func() { s.closed = s.close() })
+	return s.closed
+}
+
+func (s *Server) close() error {
 	s.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

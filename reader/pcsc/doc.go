@@ -11,6 +11,13 @@
 //     in the process, so there is one Driver in the process, and one goroutine in it
 //     that asks for states.
 //   - A Cancel before the wait begins is lost. It is repeated until the wait returns.
+//   - A transaction of another program blocks an exclusive Connect as well as a shared
+//     one (measured), so what Open ran into is told by the reader's in-use flag.
+//   - A command costs about 50 us more here than in a bare C loop that takes 110 us
+//     against vpcd (measured, two busy cores: 1.3 to 1.6 times): half of it is the
+//     binding, which allocates 64 KiB for each command, half the hand-over to the
+//     goroutine that the watchdog can leave behind. A contactless card takes 5 to
+//     50 ms for a command.
 //   - A context whose service died is dead for ever. It is dropped, and a new one
 //     made.
 package pcsc

