@@ -57,15 +57,15 @@ func (c *Core) TopUp(ctx context.Context, ask TopUpAsk) (TopUpResult, error) {
 	}
 	defer unlock()
 
+	if err := c.Platform.Connect(ctx); err != nil {
+		return result, err
+	}
+	c.resendAfterRestore(ctx)
 	purse, err := c.findMoneyCard(ctx)
 	if err != nil {
 		return result, err
 	}
 	result.Purse = purse
-	if err := c.Platform.Connect(ctx); err != nil {
-		return result, err
-	}
-	c.resendAfterRestore(ctx)
 	if err := c.refuseWhileOpen(ctx, purse.ASN); err != nil {
 		return result, err
 	}

@@ -104,7 +104,7 @@ func (p *Program) coreConfig() core.Config {
 		Readers: p.source.driver, Wanted: p.source.wanted, Store: p.store, LockMoney: p.lockMoney, Prepare: p.prepare,
 		NewKey: func() string { return uuid.Must(uuid.NewV7()).String() }, CardWait: p.options.CardWait,
 		Notice: func(key string) { p.notice(key, nil) }, Waiting: p.options.Waiting, Trace: p.options.Trace,
-		BeforeStage: p.beforeStage, AfterStage: p.afterStage,
+		BeforeStage: p.beforeStage, AfterStage: p.afterStage, Demo: p.profile.Demo,
 	}
 	if p.client != nil {
 		config.Platform = clientPlatform{p.client, p.profile.SignerKeys(), p.store}

@@ -1,0 +1,101 @@
+package api
+
+import "walletcompanion/wallet"
+
+// Paths of online purchases (protocol §2.19).
+const (
+	PathMerchantOrder    = "/v1/merchant-orders/{code}"     // GET → Offer
+	PathUnloads          = "/v1/unloads"                    // POST UnloadRequest → Offer: a merchant order of the platform itself
+	PathPurchases        = "/v1/purchases"                  // POST PurchaseRequest → PurchaseAnswer; GET → Purchases
+	PathPurchase         = "/v1/purchases/{id}"             // GET → PurchaseAnswer
+	PathPurchaseResult   = "/v1/purchases/{id}/result"      // POST PurchaseResult → PurchaseAnswer
+	PathPurchaseAttempts = "/v1/purchases/{id}/attempts"    // POST PurchaseAttempt → PurchaseAnswer
+	PathPurchaseAbandon  = "/v1/purchases/{id}/abandon"     // POST {} → PurchaseAnswer; id is the key here
+	PathPendingPurchases = "/v1/cards/{asn}/purchases/open" // GET → PendingPurchases
+
+	// The merchant's side. Requests are signed with the merchant's Ed25519 key
+	// (SignRequest), callbacks with the platform's signer.
+	PathShopOrders = "/shop/v1/orders"        // POST ShopOrderRequest → Offer
+	PathShopOrder  = "/shop/v1/orders/{code}" // GET → Offer
+)
+
+// Offer carries a signed wallet.MerchantOrder (domain wallet/offer/1).
+type Offer struct {
+	Offer wallet.Signed `json:"offer"`
+}
+
+// UnloadRequest asks for a return of purse balance to the main account; the answer
+// is an order to be paid like any other.
+type UnloadRequest struct {
+	ASN    wallet.ASN `json:"asn"`
+	Amount wallet.Fen `json:"amount"`
+}
+
+// PurchaseRequest asks for MAC1. Its idempotency key is the purchase's key. Steps
+// are the answers to SELECT, SFI 15 and INITIALIZE FOR PURCHASE.
+type PurchaseRequest struct {
+	MerchantOrder string     `json:"merchant_order"`
+	Amount        wallet.Fen `json:"amount"`
+	Card          LoadCard   `json:"card"`
+	Open          Open       `json:"open"` // TID: the terminal number of INITIALIZE FOR PURCHASE, leased
+}
+
+// PurchaseAnswer answers every request about a purchase: a grant with its script,
+// or a signed wallet.PurchaseStatement (domain wallet/purchase-receipt/1 where it
+// holds a receipt, wallet/purchase/1 otherwise).
+type PurchaseAnswer struct {
+	Grant  *wallet.PurchaseGrantedScript `json:"granted,omitempty"`
+	State  *wallet.Signed                `json:"state,omitempty"`
+	Leases []wallet.Signed               `json:"leases,omitempty"`
+}
+
+// PurchaseResult reports what DEBIT FOR PURCHASE answered. It authenticates itself
+// by TAC, MAC2 and grant; a session is not needed.
+type PurchaseResult struct {
+	Steps    []wallet.StepResult `json:"steps"`
+	Executed int                 `json:"executed"`
+	TAC      wallet.Hex          `json:"tac,omitempty"`
+	MAC2     wallet.Hex          `json:"mac2,omitempty"`
+	Grant    *wallet.Signed      `json:"grant,omitempty"`
+}
+
+// PurchaseAttempt brings the card's evidence about an open purchase.
+type PurchaseAttempt struct {
+	Prove *wallet.StepResult `json:"prove,omitempty"` // GET TRANSACTION PROVE: MAC2?(4) ‖ TAC(4)
+	Open  *Open              `json:"open,omitempty"`  // INITIALIZE FOR LOAD over the probe
+	Grant *wallet.Signed     `json:"grant,omitempty"`
+}
+
+// PendingPurchases lists open purchases of a card.
+type PendingPurchases struct {
+	Purchases []wallet.OpenPurchase `json:"purchases"`
+}
+
+// Purchases lists the person's purchases, newest first.
+type Purchases struct {
+	Purchases []Purchase `json:"purchases"`
+}
+
+// Purchase is one line of "where is my money".
+type Purchase struct {
+	Purchase    string                   `json:"purchase"`
+	Key         string                   `json:"key"`
+	State       wallet.PurchaseStateName `json:"state"`
+	ASN         wallet.ASN               `json:"asn"`
+	Amount      wallet.Fen               `json:"amount"`
+	Merchant    string                   `json:"merchant"`
+	Goods       string                   `json:"goods"`
+	Created     string                   `json:"created"` // RFC 3339
+	Debited     *bool                    `json:"debited"`
+	Delivered   bool                     `json:"delivered"`
+	ReceiptBody *wallet.PurchaseReceipt  `json:"receipt,omitempty"`
+	Open        *wallet.OpenPurchase     `json:"open,omitempty"`
+}
+
+// ShopOrderRequest is a merchant's new order.
+type ShopOrderRequest struct {
+	Merchant string     `json:"merchant"`
+	Goods    string     `json:"goods"`
+	Amount   wallet.Fen `json:"amount"`
+	Callback string     `json:"callback,omitempty"` // https, or http on loopback for a demo
+}
