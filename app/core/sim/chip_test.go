@@ -41,6 +41,9 @@ func (k *chip) Transmit(command []byte) ([]byte, error) {
 	if ins == insInitialize && len(command) >= 16 {
 		k.inited = credit{wallet.TerminalNumber(command[10:16]), wallet.Fen(binary.BigEndian.Uint32(command[6:10]))}
 	}
+	if k.Variant() == virtualcard.Slow {
+		time.Sleep(150 * time.Millisecond) // here, where no lock is held that another goroutine waits for
+	}
 	torn := k.tear(ins)
 	answer, err := k.Card.Transmit(command)
 	if after := k.Balance(); after != before {
@@ -80,16 +83,24 @@ func (k *chip) comeBack() {
 	if c == nil {
 		return
 	}
+	moved := c.moved.Load()
+	later := func(wait time.Duration, do func()) {
+		time.AfterFunc(wait, func() {
+			if c.moved.Load() == moved {
+				do()
+			}
+		})
+	}
 	switch k.w.luck.IntN(5) {
 	case 0, 1:
-		time.AfterFunc(301*time.Millisecond, c.slot.Return)
+		later(301*time.Millisecond, c.slot.Return)
 	case 2:
 		other := k.w.chips[k.w.luck.IntN(len(k.w.chips))]
-		if other.in == nil && !k.w.plan.Without["wrong card"] {
+		if other.in == nil && other != k && !other.owner.dishonest && !k.w.plan.Without["wrong card"] {
 			k.w.count("fault", "wrong card")
 			k.w.say("  card %d is put where card %d was", other.number, k.number)
-			k.in, other.in = nil, c
-			time.AfterFunc(307*time.Millisecond, func() { c.slot.Insert(other) })
+			k.in, other.in, c.card = nil, c, other
+			later(307*time.Millisecond, func() { c.slot.Insert(other) })
 		}
 	}
 }

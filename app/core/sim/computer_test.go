@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"walletcompanion/app/core"
@@ -31,7 +32,8 @@ type computer struct {
 
 	driver *virtual.Driver
 	slot   *virtual.Slot
-	card   *chip // on the reader, as far as its person knows
+	card   *chip        // on the reader, as far as its person knows
+	moved  atomic.Int32 // counts what its person does with cards
 
 	core     *core.Core
 	store    *store.Store
@@ -177,9 +179,12 @@ func (c *computer) place(k *chip) {
 		c.card.in = nil
 	}
 	if k.in != nil && k.in != c {
+		k.in.moved.Add(1)
 		k.in.slot.Remove()
 		k.in.card = nil
 	}
+	c.moved.Add(1)
+	time.Sleep(time.Second) // whatever a card was doing, it has done
 	c.card, k.in = k, c
 	c.slot.Insert(k)
 }

@@ -35,9 +35,10 @@ func TestOneSeed(t *testing.T) {
 		seed = 1
 	}
 	began := time.Now()
+	keptEvents = 1_000_000
 	report, err := Run(t, seed, *flagOperations)
 	for _, e := range report.Events {
-		t.Log(e)
+		fmt.Println(e)
 	}
 	t.Log(table(report.Counts))
 	t.Logf("%d operations, %v, trace %x", report.Operations, time.Since(began), report.Trace)
@@ -75,6 +76,9 @@ func TestMany(t *testing.T) {
 	for seed := *flagFirst; seed < *flagFirst+uint64(*flagSeeds); seed++ {
 		report, err := Run(t, seed, *flagOperations)
 		operations += report.Operations
+		if testing.Verbose() {
+			fmt.Println(seed, time.Since(began))
+		}
 		if err != nil {
 			fmt.Printf("seed %d op %d: %v\n", seed, report.Failed, err)
 		}

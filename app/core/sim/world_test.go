@@ -89,15 +89,17 @@ func (w *world) stream(part uint64) *rand.ChaCha8 {
 	return rand.NewChaCha8(key)
 }
 
+// keptEvents is how many events a report holds; replaying one seed raises it.
+var keptEvents = 50
+
 // say adds an event to the trace.
 func (w *world) say(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	hash := fnv.New64a()
 	fmt.Fprintf(hash, "%d\n%s\n", w.hash, line)
 	w.hash = hash.Sum64()
-	const kept = 50
 	w.report.Events = append(w.report.Events, line)
-	if over := len(w.report.Events) - kept; over > 0 {
+	if over := len(w.report.Events) - keptEvents; over > 0 {
 		w.report.Events = w.report.Events[over:]
 	}
 }
@@ -238,6 +240,7 @@ func (w *world) addChip(owner *person, variant string) *chip {
 	spec := virtualcard.Spec{ASN: asn, Balance: wallet.Fen(w.luck.IntN(100)) * 100, Records: w.luck.IntN(12), Variant: variant, PIN: "123456"}
 	card, err := virtualcard.New(spec, random)
 	w.must(err)
+	card.SetDelay(nil) // chip.Transmit waits
 	exported, err := card.ExportKeys()
 	w.must(err)
 	var keys mockplatform.CardKeys
