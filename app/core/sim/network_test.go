@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -204,7 +205,9 @@ func codeIn(body []byte) string {
 		return ""
 	}
 	if told.Grant != nil {
-		return " grant"
+		var grant wallet.Grant
+		_ = json.Unmarshal(told.Grant.Grant.Payload, &grant)
+		return fmt.Sprintf(" grant %s/%d", grant.Order, grant.Attempt)
 	}
 	if told.State == nil {
 		return ""
@@ -213,7 +216,7 @@ func codeIn(body []byte) string {
 	if json.Unmarshal(told.State.Payload, &state) != nil {
 		return ""
 	}
-	return " " + string(state.State) + " " + state.Code + " " + state.Evidence
+	return " " + string(state.State) + " " + state.Code + " " + state.Evidence + " " + state.Order
 }
 
 // routeOf names a route in a word.

@@ -179,6 +179,7 @@ func (w *world) topUp(c *computer) {
 	})
 	w.note(c, err)
 	entry := result.Entry
+	w.say("  %s is at %s", entry.Order, entry.Stage)
 	switch {
 	case err == nil:
 		w.count("end", "top-up success")
@@ -211,7 +212,7 @@ func (w *world) nothingPaid(entry wallet.Entry, failure *core.Failure) {
 func (w *world) sync(c *computer, intent wallet.Intent) []core.SyncLine {
 	lines, err := c.core.Sync(ctx(), core.SyncAsk{Intent: intent, PIN: c.pin})
 	for _, line := range lines {
-		w.say("  %s: %s by %s", line.From, line.To, line.Evidence)
+		w.say("  %s %s: %s by %s", line.Order, line.From, line.To, line.Evidence)
 		w.count("settled", string(line.To)+" by "+line.Evidence)
 	}
 	w.note(c, err)

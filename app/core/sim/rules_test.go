@@ -205,10 +205,11 @@ func (w *world) settleAll() {
 		w.arrive()
 	}
 	time.Sleep(time.Hour)
-	for round := range 4 {
+	for round := range 5 {
 		for _, c := range w.computers {
 			for _, k := range w.chips {
-				if !k.owner.dishonest {
+				// One's own computers are enough; nobody depends on a stranger's.
+				if k.owner == c.owner && !k.owner.dishonest {
 					w.settleWith(c, k, round)
 				}
 			}
@@ -225,12 +226,12 @@ func (w *world) settleWith(c *computer, k *chip, round int) {
 	c.place(k)
 	lines := w.sync(c, wallet.IntentSettle)
 	for _, line := range lines {
-		if line.To != wallet.StateGranted && line.To != wallet.StateSuspense || k.owner != c.owner {
-			continue
-		}
-		if w.luck.IntN(2) == 0 || round > 1 {
+		switch {
+		case line.To != wallet.StateGranted && line.To != wallet.StateSuspense:
+		case round > 2: // the others only learn how it ended
+		case round == 2 || w.luck.IntN(2) == 0:
 			w.sync(c, wallet.IntentCancel)
-		} else {
+		default:
 			w.sync(c, wallet.IntentComplete)
 		}
 	}
