@@ -114,3 +114,11 @@ func (k *chip) has(tid wallet.TerminalNumber) bool {
 	}
 	return false
 }
+
+// lastCredit is the terminal number of the newest credit.
+func (k *chip) lastCredit() wallet.TerminalNumber {
+	if len(k.credits) == 0 {
+		return wallet.TerminalNumber{}
+	}
+	return k.credits[len(k.credits)-1].tid
+}

@@ -35,12 +35,11 @@ type computer struct {
 	card   *chip        // on the reader, as far as its person knows
 	moved  atomic.Int32 // counts what its person does with cards
 
-	core     *core.Core
-	store    *store.Store
-	client   *platformclient.Client
-	loggedIn bool
-	disarm   func()
-	random   interface{ Read([]byte) (int, error) }
+	core   *core.Core
+	store  *store.Store
+	client *platformclient.Client
+	disarm func()
+	random interface{ Read([]byte) (int, error) }
 }
 
 // dead is how a process ends in the middle of something.
@@ -80,7 +79,6 @@ func (c *computer) open() {
 			return key
 		},
 	})
-	c.loggedIn = false
 }
 
 func (c *computer) now() time.Time { return time.Now().Add(c.skew) }

@@ -42,6 +42,9 @@ func (n wire) RoundTrip(request *http.Request) (*http.Response, error) {
 		late.body, _ = io.ReadAll(request.Body)
 		request.Body.Close()
 	}
+	if w.rogue != nil && w.rogue.c == n.c {
+		w.rogue.recorded = append(w.rogue.recorded, late)
+	}
 	if w.downFor > 0 {
 		w.downFor--
 		w.say("  %s finds no network", late.route)

@@ -27,11 +27,11 @@ func operations() []operation {
 		{"settle", 14, func(w *world, c *computer) { w.someCard(c); w.sync(c, wallet.IntentSettle) }},
 		{"complete", 9, func(w *world, c *computer) { w.someCard(c); w.sync(c, wallet.IntentComplete) }},
 		{"cancel", 9, func(w *world, c *computer) { w.someCard(c); w.sync(c, wallet.IntentCancel) }},
-		{"flush outbox", 8, func(w *world, c *computer) { _, err := c.core.FlushOutbox(ctx()); w.note(c, err) }},
+		{"flush outbox", 8, func(w *world, c *computer) { _, err := c.core.FlushOutbox(ctx()); w.note(err) }},
 		{"query", 3, (*world).query},
-		{"add card", 2, func(w *world, c *computer) { w.someCard(c); _, err := c.core.AddCard(ctx()); w.note(c, err) }},
-		{"orders", 2, func(w *world, c *computer) { _, stale := c.core.Orders(ctx(), false); w.note(c, stale) }},
-		{"logout", 1, func(w *world, c *computer) { w.note(c, c.core.Logout(ctx())); c.loggedIn = false }},
+		{"add card", 2, func(w *world, c *computer) { w.someCard(c); _, err := c.core.AddCard(ctx()); w.note(err) }},
+		{"orders", 2, func(w *world, c *computer) { _, stale := c.core.Orders(ctx(), false); w.note(stale) }},
+		{"logout", 1, func(w *world, c *computer) { w.note(c.core.Logout(ctx())) }},
 		{"restart", 3, func(w *world, c *computer) { c.restart(false) }},
 		{"time passes", 8, (*world).timePasses},
 		{"clock jumps", 3, (*world).clockJumps},
@@ -79,21 +79,16 @@ func (w *world) play() {
 
 // login opens a session where there is none. It may fail like everything else.
 func (w *world) login(c *computer) {
-	if c.loggedIn {
-		return
-	}
-	if c.client.Connect(ctx()) == nil {
-		c.loggedIn = true
+	if c.client.Session().LoggedIn || c.client.Connect(ctx()) == nil {
 		return
 	}
 	demo := w.profile.DemoCredentials
 	err := c.core.Login(ctx(), c.owner.phone, demo.LoginPassword, func(context.Context, string) (string, error) { return demo.SMSCode, nil })
-	c.loggedIn = err == nil
-	w.note(c, err)
+	w.note(err)
 }
 
 // note writes into the trace how something ended.
-func (w *world) note(c *computer, err error) {
+func (w *world) note(err error) {
 	if err == nil {
 		w.say("  ok")
 		return
@@ -101,10 +96,6 @@ func (w *world) note(c *computer, err error) {
 	failure := core.Explain(err)
 	w.say("  %s, open %v", failure.Code, failure.Open())
 	w.count("told", failure.Code)
-	switch failure.Code {
-	case "NOT_LOGGED_IN", "DEVICE_UNKNOWN", "JOURNAL_CONFLICT", "TOKEN_FOREIGN":
-		c.loggedIn = false
-	}
 }
 
 // someCard puts a card of the person on the reader, seldom one of somebody else.
@@ -177,7 +168,7 @@ func (w *world) topUp(c *computer) {
 			return w.profile.DemoCredentials.PaymentPassword, nil
 		},
 	})
-	w.note(c, err)
+	w.note(err)
 	entry := result.Entry
 	w.say("  %s is at %s", entry.Order, entry.Stage)
 	switch {
@@ -215,14 +206,14 @@ func (w *world) sync(c *computer, intent wallet.Intent) []core.SyncLine {
 		w.say("  %s %s: %s by %s", line.Order, line.From, line.To, line.Evidence)
 		w.count("settled", string(line.To)+" by "+line.Evidence)
 	}
-	w.note(c, err)
+	w.note(err)
 	return lines
 }
 
 func (w *world) query(c *computer) {
 	w.someCard(c)
 	_, err := c.core.Query(ctx(), nil)
-	w.note(c, err)
+	w.note(err)
 }
 
 // timePasses: leases, tokens and nonces end, and business days.

@@ -268,10 +268,10 @@ func (w *world) checkQuiet() {
 		entries, err := c.store.Entries(ctx(), core.EntryFilter{OpenOnly: true})
 		w.must(err)
 		for _, entry := range entries {
-			if _, known := b.orders[entry.Order]; !known && entry.Grant == nil && w.restores > 0 {
-				// Met here as another computer's order, then lost in a restore: only that
-				// other computer can bring it back, and it has closed it or will.
-				w.count("end", "entry that only another computer can settle")
+			if order, known := b.orders[entry.Order]; entry.Grant == nil && (!known || order.user != c.owner.user) {
+				// Met here as an order of somebody else, or of another computer before a
+				// restore lost it: the platform tells this person nothing about its end.
+				w.count("end", "entry that only another computer can close")
 				continue
 			}
 			if !staff[entry.ASN.String()] {

@@ -177,6 +177,9 @@ func (w *world) close() {
 	for _, c := range w.computers {
 		c.close()
 	}
+	if w.rogue != nil {
+		w.rogue.c.close()
+	}
 	if w.books != nil {
 		w.books.Close()
 	}
