@@ -56,7 +56,7 @@ func (w *world) play() {
 	}
 	for i := range w.plan.Operations {
 		w.report.Operations = i
-		w.luck = rand.New(rand.NewPCG(w.plan.Seed, uint64(i)+1))
+		w.luck = rand.New(w.stream(1<<32 + uint64(i)))
 		if w.plan.Skip[i] {
 			continue
 		}
@@ -110,9 +110,13 @@ func (w *world) someCard(c *computer) {
 	if w.luck.IntN(12) == 0 {
 		k = w.chips[w.luck.IntN(len(w.chips))]
 	}
-	if !k.owner.dishonest {
-		c.place(k)
+	if k.owner.dishonest {
+		return
 	}
+	if k.Snapshot().Blocked && w.luck.IntN(2) == 0 {
+		w.must(k.Unblock()) // the issuer has helped
+	}
+	c.place(k)
 }
 
 // touch does something with a card that lies on the reader.
@@ -143,7 +147,7 @@ func (c *computer) pin(int) ([]byte, error) {
 		return nil, errors.New("nobody knows")
 	}
 	digits := c.card.PIN()
-	if c.card.Snapshot().PINTriesLeft == 3 && c.w.happens("wrong PIN", 60) {
+	if c.card.Snapshot().PINTriesLeft == 3 && c.w.happens("wrong PIN", 250) {
 		digits = "000000"
 	}
 	return wallet.PINBytes(digits)
@@ -156,13 +160,13 @@ func (w *world) topUp(c *computer) {
 	result, err := c.core.TopUp(ctx(), core.TopUpAsk{
 		Amount: amount, Source: "main", PIN: c.pin,
 		Confirm: func(context.Context, core.Confirmation) error {
-			if w.happens("person declines", 10) {
+			if w.happens("person declines", 20) {
 				return errors.New("no")
 			}
 			return nil
 		},
 		Password: func(context.Context) (string, error) {
-			if w.happens("wrong password", 8) {
+			if w.happens("wrong password", 20) {
 				return "000000", nil
 			}
 			return w.profile.DemoCredentials.PaymentPassword, nil

@@ -24,6 +24,7 @@ type rogue struct {
 	proofs   []wallet.StepResult
 	tacs     []wallet.Hex
 	recorded []lateRequest // what his computer ever sent
+	newest   bool          // he uses what he got last
 }
 
 // rogueInit is an answer to INITIALIZE FOR LOAD with what it was asked for.
@@ -58,6 +59,7 @@ func (w *world) rogueMoves() {
 	}
 	w.count("fault", "rogue")
 	r.c.live(func() {
+		r.newest = false
 		w.login(r.c)
 		for range 1 + w.luck.IntN(6) {
 			r.move()
@@ -66,7 +68,7 @@ func (w *world) rogueMoves() {
 }
 
 func (r *rogue) move() {
-	switch r.w.luck.IntN(14) {
+	switch r.w.luck.IntN(16) {
 	case 0, 1:
 		r.initialize()
 	case 2, 3:
@@ -87,10 +89,14 @@ func (r *rogue) move() {
 	case 12:
 		r.replay()
 	default: // the honest order of things, so that there is something to abuse
+		r.newest = true
+		r.probe()
+		r.settle(true)
 		r.initialize()
 		r.ask()
 		r.executeGrant()
 		r.report()
+		r.newest = false
 	}
 }
 
@@ -133,12 +139,20 @@ func (r *rogue) open(tid wallet.TerminalNumber, amount wallet.Fen) {
 
 // initialize takes a lease, or a number that was used before.
 func (r *rogue) initialize() {
+	if r.newest {
+		r.leased(5000)
+		return
+	}
 	amount := []wallet.Fen{1000, 5000}[r.w.luck.IntN(2)]
 	if len(r.inits) > 0 && r.w.luck.IntN(4) == 0 {
 		old := r.inits[r.w.luck.IntN(len(r.inits))]
 		r.open(old.tid, old.amount)
 		return
 	}
+	r.leased(amount)
+}
+
+func (r *rogue) leased(amount wallet.Fen) {
 	lease, err := r.c.client.TakeLease(ctx())
 	if err == nil {
 		r.open(lease.TID, amount)
@@ -161,7 +175,7 @@ func pick[T any](r *rogue, all []T) (one T, ok bool) {
 	if len(all) == 0 {
 		return one, false
 	}
-	if r.w.luck.IntN(2) == 0 {
+	if r.newest || r.w.luck.IntN(2) == 0 {
 		return all[len(all)-1], true
 	}
 	return all[r.w.luck.IntN(len(all))], true
@@ -175,7 +189,7 @@ func (r *rogue) ask() {
 	}
 	key, err := platformclient.NewKey(r.c.now(), r.c.random)
 	r.w.must(err)
-	if old, ok := r.anyGrant(); ok && r.w.luck.IntN(5) == 0 {
+	if old, ok := r.anyGrant(); ok && !r.newest && r.w.luck.IntN(5) == 0 {
 		key = old.Key
 	}
 	issuer := r.c.client.Issuer(r.password)

@@ -14,6 +14,7 @@ import (
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform"
+	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
 	"walletcompanion/wallet/virtualcard"
 )
@@ -25,6 +26,7 @@ type Plan struct {
 	Operations int
 	Without    map[string]bool // kinds of faults that never happen
 	Skip       map[int]bool    // operations that are left out
+	Rules      rules.Rules     // of the platform, taken away to see that it is noticed
 }
 
 // Report is what a run did.
@@ -201,7 +203,7 @@ var honestVariants = []string{
 // build makes platform, persons, cards and computers.
 func (w *world) build() {
 	time.Sleep(time.Until(time.Date(2026, 3, 15, 1, 30, 45, 0, time.UTC)))
-	w.luck = rand.New(rand.NewPCG(w.plan.Seed, 0))
+	w.luck = rand.New(w.stream(2000))
 	w.policy = mockplatform.DefaultPolicy()
 	w.policy.FeeFen = wallet.Fen(w.luck.IntN(3) * 50)
 	if w.luck.IntN(4) > 0 { // most worlds have room for many loads
@@ -266,7 +268,7 @@ func (w *world) openPlatform() {
 	random := w.stream(1000 + uint64(w.report.Counts["platform starts"]))
 	w.count("platform", "starts")
 	p, err := mockplatform.Open(mockplatform.Config{
-		Dir: dir, Demo: true, Policy: &w.policy, Random: random,
+		Dir: dir, Demo: true, Policy: &w.policy, Random: random, Rules: w.plan.Rules,
 		Now: func() time.Time { return time.Now().Add(w.skew) },
 		Hooks: mockplatform.Hooks{
 			BeforeCommit: func(route string) error { return w.dies("before") },
