@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -81,6 +82,13 @@ type Entry struct {
 	Steps         []StepResult   `json:"steps,omitempty"`    // their raw answers
 	Note          string         `json:"note,omitempty"`     // an error code, for people who look
 	At            time.Time      `json:"at"`
+}
+
+// MetUnder reports that a journal's key stands for an order that this computer met
+// without having begun it: it is the platform's number, or, for an order that a
+// restore of the platform opened again, number/epoch.
+func MetUnder(key, order string) bool {
+	return order != "" && (key == order || strings.HasPrefix(key, order+"/"))
 }
 
 // Journal makes entries durable.

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"walletcompanion/reader"
@@ -178,7 +179,8 @@ func (c *Core) targets(ctx context.Context, ask SyncAsk) ([]target, error) {
 		case open.Epoch > kept.Epoch:
 			// A restore lost how the order ended and opened it again. The journal's line
 			// has its end; the order is met anew, like one of another computer.
-			targets = append(targets, target{open: open})
+			met := wallet.Entry{Key: fmt.Sprintf("%s/%d", open.Order, open.Epoch)}
+			targets = append(targets, target{open: open, kept: met})
 		}
 	}
 	for _, entry := range entries {
