@@ -125,6 +125,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"lockmoney": lockMoney,
 	"bareca":    bareCertificate,
 	"notdemo":   notDemo,
+	"secrets":   secrets,
 }
 
 // oneObject decodes standard output, which must be one JSON object and no more.
@@ -230,6 +231,24 @@ func notDemo(ts *testscript.TestScript, _ bool, args []string) {
 	raw, err := profile.Marshal()
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), raw, 0o600))
+}
+
+// secrets: secrets PROFILEFILE writes the demo's passwords as a person would type
+// them: login.txt (password, SMS code), login.pass (password) and pay.txt.
+func secrets(ts *testscript.TestScript, _ bool, args []string) {
+	profile, err := api.ParseProfile([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	demo := profile.DemoCredentials
+	for name, content := range map[string]string{
+		"login.txt":  demo.LoginPassword + "\n" + demo.SMSCode + "\n",
+		"login.pass": demo.LoginPassword + "\r\n",
+		"sms.txt":    demo.SMSCode + "\n",
+		"pay.txt":    demo.PaymentPassword + "\n",
+	} {
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(content), 0o600))
+	}
+	ts.Setenv("PAYPASS", demo.PaymentPassword)
+	ts.Setenv("LOGINPASS", demo.LoginPassword)
 }
 
 // TestEveryTextOfTheConsoleExists: no command shows a key in place of a text.

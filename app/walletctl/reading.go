@@ -268,16 +268,20 @@ func (c *console) printRecord(w io.Writer, record recordObject, card string) {
 	if record.Problem != nil {
 		problem = "! " + *record.Problem
 	}
-	amount := padded(signOf(record.TypeCode)+record.AmountFen.Yuan(), amountWidth)
+	amount := padded(directed(record), amountWidth)
 	fmt.Fprintf(w, "%5d\t%s\t%s\t%s\t%s\t%s\t%s\n", record.Counter, when, record.Type, amount, record.Terminal, card, problem)
 }
 
-// signOf: loads raise the balance, everything else that is logged lowers it.
-func signOf(typeCode string) string {
-	if typeCode == "01" || typeCode == "02" {
-		return "+"
+// directed is the amount with its direction: loads raise the balance, everything
+// else that is logged lowers it. Entering a metro station is logged with 0.00.
+func directed(record recordObject) string {
+	switch {
+	case record.AmountFen == 0:
+		return record.AmountFen.Yuan()
+	case record.TypeCode == "01" || record.TypeCode == "02":
+		return "+" + record.AmountFen.Yuan()
 	}
-	return "-"
+	return "-" + record.AmountFen.Yuan()
 }
 
 type historyCmd struct {
