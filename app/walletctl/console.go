@@ -173,7 +173,11 @@ func (c *console) line() (string, error) {
 // input where there is no terminal and the command said so.
 func (c *console) secret(prompt string, fromStdin bool) (string, error) {
 	if fromStdin {
-		return c.line()
+		text, err := c.line()
+		if err != nil || text == "" {
+			return "", &core.Failure{Code: "USAGE", Err: errors.New("standard input has no further line for a password")}
+		}
+		return text, nil
 	}
 	if !c.interactive() {
 		return "", &core.Failure{Code: "USAGE", Err: errors.New("no terminal to ask on: use --password-stdin")}

@@ -17,7 +17,7 @@ type topupCmd struct {
 	Amount        string `required:"" placeholder:"YUAN" help:"In yuan, with a decimal point: 50.00."`
 	Source        string `default:"main" help:"main: the main account."`
 	Yes           bool   `help:"Do not ask for confirmation."`
-	PasswordStdin bool   `name:"password-stdin" help:"Read the payment password (and then a card PIN) from standard input."`
+	PasswordStdin bool   `name:"password-stdin" help:"Read the payment password, and on the next line the PIN of a card that wants one, from standard input."`
 }
 
 type topupObject struct {
@@ -54,10 +54,14 @@ func (cmd topupCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer program.Close()
+	password, err := con.paymentPassword(program, cmd.PasswordStdin)
+	if err != nil {
+		return err
+	}
 	result, err := program.Core.TopUp(ctx, core.TopUpAsk{
 		Amount: amount, Source: cmd.Source,
 		Confirm:  func(_ context.Context, what core.Confirmation) error { return con.confirmTopUp(what, cmd.Yes) },
-		Password: con.paymentPassword(program, cmd.PasswordStdin),
+		Password: password,
 		PIN:      con.pin(program, cmd.PasswordStdin),
 		Progress: con.progress,
 	})
@@ -76,13 +80,25 @@ func (c *console) confirmTopUp(what core.Confirmation, yes bool) error {
 	return c.confirm(text, yes)
 }
 
-func (c *console) paymentPassword(program *wire.Program, fromStdin bool) func(context.Context) (string, error) {
+// paymentPassword asks when the password is needed. From standard input it is read
+// now: the card asks for its PIN earlier than the platform for the password, and a
+// script must not have its first line tried as a PIN on some cards.
+func (c *console) paymentPassword(program *wire.Program, fromStdin bool) (func(context.Context) (string, error), error) {
+	known := ""
+	if demo := program.DemoCredentials(); demo != nil {
+		known = demo.PaymentPassword
+	} else if fromStdin {
+		var err error
+		if known, err = c.secret("", true); err != nil {
+			return nil, err
+		}
+	}
 	return func(context.Context) (string, error) {
-		if demo := program.DemoCredentials(); demo != nil {
-			return demo.PaymentPassword, nil
+		if known != "" {
+			return known, nil
 		}
 		return c.secret(c.t("console.paymentPassword"), fromStdin)
-	}
+	}, nil
 }
 
 // pin asks for the card's own PIN, which is never sent anywhere but to the card.

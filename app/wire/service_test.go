@@ -50,7 +50,7 @@ func (p processes) run(arguments ...string) ([]byte, int) {
 	if err != nil && !errors.As(err, &exit) {
 		require.NoError(p.t, err)
 	}
-	if p.t.Failed() || testing.Verbose() {
+	if testing.Verbose() && os.Getenv("CI") != "true" {
 		p.t.Logf("%v: exit %d\n%s%s", arguments, command.ProcessState.ExitCode(), stdout.Bytes(), stderr.Bytes())
 	}
 	return stdout.Bytes(), command.ProcessState.ExitCode()
@@ -424,4 +424,47 @@ func without(problems []any, prefix string) []any {
 		}
 	}
 	return kept
+}
+
+// TestE2E_ReadersWatch: `readers --watch` prints one object a line, at the start and
+// whenever something changes.
+func TestE2E_ReadersWatch(t *testing.T) {
+	pcsctest.Require(t)
+	service := pcsctest.Start(t)
+	s := &shop{processes: processes{t: t, console: buildConsole(t)}, service: service}
+	card := fullCard(t, t.TempDir())
+	watch := exec.Command(s.console, "readers", "--watch", "--json", "--profile", t.TempDir())
+	stdout, err := watch.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, watch.Start())
+	lines := bufio.NewScanner(stdout)
+	next := func() (state string) {
+		t.Helper()
+		require.True(t, lines.Scan(), "the watch ended")
+		var object struct {
+			Service string
+			Readers []struct{ Name, State string }
+		}
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &object), "%s", lines.Text())
+		require.Equal(t, "ok", object.Service)
+		for _, each := range object.Readers {
+			if each.Name == service.Name(0) {
+				return each.State
+			}
+		}
+		return "missing"
+	}
+	require.Equal(t, "empty", next())
+	_, stop := s.serve(card)
+	state := next()
+	for state == "empty" || state == "busy" { // another reader's change, or our own look
+		state = next()
+	}
+	require.Equal(t, "present", state)
+	stop()
+	for state != "empty" {
+		state = next()
+	}
+	require.NoError(t, watch.Process.Signal(os.Interrupt))
+	require.NoError(t, watch.Wait(), "a watch that a person ends is no failure")
 }
