@@ -49,9 +49,11 @@ func TestModel_LoadAttacks(t *testing.T) {
 		broken(t, w, loss, 11)
 		w.rules.CounterAcrossEpoch = false
 		safe(t, w, 1000)
-		w.inits, w.grants = 5, 3
-		safe(t, w, 100_000)
-		w.inits, w.grants = 4, 4
+		if !testing.Short() {
+			w.inits, w.grants = 5, 3
+			safe(t, w, 100_000)
+			w.inits, w.grants = 4, 4
+		}
 		// Leases of before would let an answer of before open an order.
 		w.oldLeases = true
 		broken(t, w, loss, 8)
@@ -63,7 +65,7 @@ func TestModel_LoadAttacks(t *testing.T) {
 		broken(t, w, loss, 5)
 		w.rules.CounterProvesShared = false
 		safe(t, w, 100)
-		w.orders = 2
+		w.orders, w.inits, w.grants = 2, 4, 4
 		safe(t, w, 1000)
 	})
 	t.Run("another host loads the card", func(t *testing.T) {
