@@ -123,7 +123,11 @@ func (c *Core) syncUnanswered(ctx context.Context, ask SyncAsk) ([]SyncLine, err
 		}
 		c.book(ctx, entry, state, nil)
 		if state.State != wallet.StateGranted {
-			lines = append(lines, c.line(entry, wallet.StateReceived, state, ask.Intent, before))
+			from := wallet.StateGranted // settled on another computer since
+			if entry.Stage == wallet.StageAsked {
+				from = wallet.StateReceived
+			}
+			lines = append(lines, c.line(entry, from, state, ask.Intent, before))
 		}
 	}
 	return lines, nil

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"golang.org/x/term"
@@ -27,21 +26,8 @@ type console struct {
 	in    io.Reader
 	out   io.Writer
 	err   io.Writer
-	args  []string
 	texts *lang.Localizer
 	lines *bufio.Reader
-}
-
-func chosenLanguage(flag string) string {
-	for _, choice := range []string{flag, os.Getenv("LC_ALL"), os.Getenv("LC_MESSAGES"), os.Getenv("LANG")} {
-		switch {
-		case strings.HasPrefix(choice, "zh"):
-			return "zh"
-		case choice != "":
-			return "en"
-		}
-	}
-	return "en"
 }
 
 // t is a text of the catalogue; pairs alternate names and values.
@@ -61,13 +47,13 @@ func (c *console) say(text string) {
 }
 
 // print gives the one JSON object, or calls people for the same facts.
-func (c *console) print(object any, people func(w *tabwriter.Writer)) error {
+func (c *console) print(object any, people func(w io.Writer)) error {
 	if c.JSON {
 		encoder := json.NewEncoder(c.out)
 		encoder.SetEscapeHTML(false)
 		return encoder.Encode(object)
 	}
-	w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
+	w := newTable(c.out)
 	people(w)
 	return w.Flush()
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"text/tabwriter"
 
 	"walletcompanion/app/core"
 	"walletcompanion/app/wire"
@@ -73,7 +73,7 @@ func (d *demo) finish(err error) error {
 	if hit, armed := wire.FaultHit(); armed {
 		object["faultHit"] = hit
 	}
-	printErr := d.con.print(object, func(*tabwriter.Writer) {}) // people have read each step as it came
+	printErr := d.con.print(object, func(io.Writer) {}) // people have read each step as it came
 	if err != nil {
 		return err
 	}

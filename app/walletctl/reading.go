@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"walletcompanion/app/core"
+	"walletcompanion/app/wire"
 	"walletcompanion/reader"
 	"walletcompanion/wallet"
 )
@@ -55,8 +56,9 @@ func (cmd readersCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	object := readersOf(infos, err)
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
 		fmt.Fprintf(w, "%s\t%s\n", con.t("console.service"), con.t("console.service."+object.Service))
+		fmt.Fprintln(w)
 		for _, each := range object.Readers {
 			fmt.Fprintf(w, "%s\t%s\t%s\n", each.Name, con.t("console.reader."+string(each.State)), each.ATR)
 		}
@@ -160,10 +162,13 @@ func (cmd queryCmd) Run(ctx context.Context, con *console) error {
 	for _, purse := range reading.Purses[1:] {
 		object.More = append(object.More, con.purse(purse, cmd.Reveal))
 	}
+	if hit, armed := wire.FaultHit(); armed {
+		object.FaultHit = &hit
+	}
 	if result.Warning != nil {
 		con.say(con.t("console.historyNotKept", "Cause", result.Warning.Error()))
 	}
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
 		con.printPurse(w, object.purseObject)
 		for _, more := range object.More {
 			fmt.Fprintln(w)
@@ -213,7 +218,7 @@ func (c *console) typeName(code byte) string {
 	return c.t("record.type.other")
 }
 
-func (c *console) printPurse(w *tabwriter.Writer, purse purseObject) {
+func (c *console) printPurse(w io.Writer, purse purseObject) {
 	number := purse.Card.NumberMasked
 	if purse.Card.Number != "" {
 		number = purse.Card.Number
@@ -221,9 +226,13 @@ func (c *console) printPurse(w *tabwriter.Writer, purse purseObject) {
 	fmt.Fprintf(w, "%s\t%s\n", c.t("console.card"), number)
 	fmt.Fprintf(w, "%s\t%s\n", c.t("console.profile"), purse.Card.Profile)
 	fmt.Fprintf(w, "%s\t%s – %s\n", c.t("console.valid"), purse.Card.ValidFrom, purse.Card.ValidUntil)
-	fmt.Fprintf(w, "%s\t%s %s\n", c.t("console.balance"), purse.BalanceFen.Yuan(), c.t("console.yuan"))
+	fmt.Fprintf(w, "%s\t%s\n", c.t("console.balance"), c.yuan(purse.BalanceFen))
+	if len(purse.Records) > 0 {
+		fmt.Fprintln(w)
+		c.printRecordHead(w, "")
+	}
 	for _, record := range purse.Records {
-		c.printRecord(w, record)
+		c.printRecord(w, record, "")
 	}
 	if len(purse.Records) == 0 && purse.Complete {
 		fmt.Fprintln(w, c.t("console.noRecords"))
@@ -236,7 +245,21 @@ func (c *console) printPurse(w *tabwriter.Writer, purse purseObject) {
 	}
 }
 
-func (c *console) printRecord(w *tabwriter.Writer, record recordObject) {
+// yuan shows an amount with its unit.
+func (c *console) yuan(amount wallet.Fen) string { return amount.Yuan() + " " + c.t("console.yuan") }
+
+// amountWidth holds "+99999999.99", more than a purse can, and the longest heading.
+const amountWidth = 13
+
+// printRecordHead names the columns of printRecord; card is empty where all records
+// are of one card.
+func (c *console) printRecordHead(w io.Writer, card string) {
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", padded(c.t("console.counter"), 5), c.t("console.time"), c.t("console.type"),
+		padded(c.t("console.amountYuan"), amountWidth), c.t("console.terminal"), card)
+}
+
+// printRecord shows one record; card is empty where all records are of one card.
+func (c *console) printRecord(w io.Writer, record recordObject, card string) {
 	when, problem := "-", ""
 	if record.Time != nil {
 		when = strings.Replace((*record.Time)[:19], "T", " ", 1)
@@ -244,7 +267,8 @@ func (c *console) printRecord(w *tabwriter.Writer, record recordObject) {
 	if record.Problem != nil {
 		problem = "! " + *record.Problem
 	}
-	fmt.Fprintf(w, "%4d\t%s\t%s\t%10s\t%s\t%s\n", record.Counter, when, record.Type, signOf(record.TypeCode)+record.AmountFen.Yuan(), record.Terminal, problem)
+	amount := padded(signOf(record.TypeCode)+record.AmountFen.Yuan(), amountWidth)
+	fmt.Fprintf(w, "%5d\t%s\t%s\t%s\t%s\t%s\t%s\n", record.Counter, when, record.Type, amount, record.Terminal, card, problem)
 }
 
 // signOf: loads raise the balance, everything else that is logged lowers it.
@@ -313,14 +337,19 @@ func (cmd historyCmd) Run(ctx context.Context, con *console) error {
 		}
 		object.File = cmd.Export
 	}
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
+		if len(object.Records) == 0 {
+			fmt.Fprintln(w, con.t("console.noHistory"))
+			return
+		}
+		con.printRecordHead(w, con.t("console.card"))
 		for _, record := range object.Records {
-			con.printRecord(w, record.recordObject)
+			con.printRecord(w, record.recordObject, record.ASNMasked)
 		}
 		for _, gap := range object.Gaps {
 			fmt.Fprintf(w, "! %s\n", con.t("console.gap", "Card", gap.ASNMasked, "Kind", con.t("console.gap."+gap.Kind), "From", gap.From, "To", gap.To))
 		}
-		fmt.Fprintf(w, "%s\t%d\t+%s\t-%s\n", con.t("console.totals"), object.Totals.Records, object.Totals.InFen.Yuan(), object.Totals.OutFen.Yuan())
+		fmt.Fprintln(w, con.t("console.totals", "Records", object.Totals.Records, "In", object.Totals.InFen.Yuan(), "Out", object.Totals.OutFen.Yuan()))
 	})
 }
 
