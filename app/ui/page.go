@@ -336,11 +336,11 @@ func fixedWidth(width float32, object fyne.CanvasObject) fyne.CanvasObject {
 	return container.NewStack(gap(width, 0), object)
 }
 
-// foot is the strip with what was read before, while there is no card.
+// foot is the strip with what was read before, where the card does not tell now.
 func (p *page) foot() fyne.CanvasObject {
 	cached := p.state.Cached
 	present := p.state.Purse != nil && p.state.Purse.BalanceKnown && p.state.Card != core.CardLost
-	if cached == nil || present || p.state.Card == core.CardReading || p.state.Card == core.CardRead {
+	if cached == nil || present || p.state.Card == core.CardReading {
 		return nil
 	}
 	now := p.now()

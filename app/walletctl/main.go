@@ -93,7 +93,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		con.JSON = con.JSON || slices.Contains(args, "--json") // it may stand behind what was not understood
 		return con.fail(&core.Failure{Code: "USAGE", Err: err})
 	}
-	if wire.IsProcessFault(cli.Fault) && !wire.UnderSupervision() {
+	if wire.IsProcessFault(cli.Fault) && !wire.UnderSupervision() && kctx.Command() != "demo" { // the demo kills its own top-up
 		return wire.Supervise(cli.Fault, args, stdin, stdout, stderr)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -21,6 +21,15 @@ type platformCmd struct {
 	Restore   platformRestoreCmd `cmd:"" help:"Restore a snapshot; starts a new epoch."`
 }
 
+// existingPlatform opens a directory that holds a platform: looking must not make one
+// where a name was mistyped.
+func existingPlatform(dir string) (*mockplatform.Platform, error) {
+	if !mockplatform.Exists(dir) {
+		return nil, &core.Failure{Code: "USAGE", Err: fmt.Errorf("%s holds no platform", dir)}
+	}
+	return openPlatformDir(dir)
+}
+
 func openPlatformDir(dir string) (*mockplatform.Platform, error) {
 	platform, err := mockplatform.Open(mockplatform.Config{Dir: dir, Demo: true})
 	if err != nil {
@@ -121,7 +130,7 @@ type platformCheckCmd struct {
 }
 
 func (cmd platformCheckCmd) Run(ctx context.Context, con *console) error {
-	platform, err := openPlatformDir(cmd.Dir)
+	platform, err := existingPlatform(cmd.Dir)
 	if err != nil {
 		return err
 	}
@@ -175,7 +184,7 @@ type platformBackupCmd struct {
 }
 
 func (cmd platformBackupCmd) Run(ctx context.Context, con *console) error {
-	platform, err := openPlatformDir(cmd.Dir)
+	platform, err := existingPlatform(cmd.Dir)
 	if err != nil {
 		return err
 	}
