@@ -20,7 +20,7 @@ import (
 
 // flags choose what the settings would; empty ones are as last time.
 type flags struct {
-	Reader   string `default:"auto" placeholder:"R" help:"auto, pcsc:NAME, or virtual:FILE."`
+	Reader   string `default:"auto" placeholder:"R" help:"auto, pcsc:NAME, virtual:FILE, or demo (a virtual card of one's own)."`
 	Profile  string `placeholder:"DIR" help:"Folder of this client's own data."`
 	Platform string `placeholder:"P" help:"demo, demo:DIR, or https://HOST:PORT."`
 	CA       string `name:"ca" placeholder:"FILE" help:"Platform profile file: CA, pins, signer and HPKE keys."`
@@ -38,15 +38,23 @@ func main() {
 func run(chosen flags) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	program, err := wire.Open(ctx, wire.Options{
-		Reader: chosen.Reader, ProfileDir: chosen.Profile, Platform: chosen.Platform, CA: chosen.CA, Online: true,
-	})
+	options := wire.Options{Reader: chosen.Reader, ProfileDir: chosen.Profile, Platform: chosen.Platform, CA: chosen.CA, Online: true}
+	look := ui.Options{Language: chosen.Lang, Theme: chosen.Theme}
+	program, err := wire.Open(ctx, options)
+	if failure := core.Explain(err); err != nil && failure.Code != "USAGE" {
+		// A card can be read without a platform.
+		options.Online, look.Platform = false, failure
+		program, err = wire.Open(ctx, options)
+	}
 	if err != nil {
-		return refuse(chosen, err)
+		code := refuse(chosen, err)
+		if code != core.ExitUsage {
+			_ = ui.Complain(ctx, core.Explain(err), look) // the console has said it already
+		}
+		return code
 	}
 	defer program.Close()
-	err = ui.Run(ctx, program.Core, ui.Options{Language: chosen.Lang, Theme: chosen.Theme})
-	if err != nil {
+	if err := ui.Run(ctx, program.Core, look); err != nil {
 		return refuse(chosen, err)
 	}
 	return core.ExitOK

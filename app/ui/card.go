@@ -41,7 +41,7 @@ func (p *page) cardFace() fyne.CanvasObject {
 		if p.revealed {
 			icon = "icon-eye-off"
 		}
-		eye := newButton("", p.iconResource(icon, dim), p.key, p.reveal)
+		eye := p.button("eye", "", p.iconResource(icon, dim), p.reveal)
 		eye.Importance = lowImportance
 		eye.Resize(fyne.NewSize(36, 36))
 		eye.Move(fyne.NewPos(288, 12))
@@ -122,7 +122,7 @@ func (p *page) balance() fyne.CanvasObject {
 		content.Add(p.paragraph(p.t("ui.historyNotKept", nil), "caption", "amber", 420, fyne.TextAlignLeading))
 	}
 	content.Add(gap(0, 16))
-	again := newButton(p.t("ui.refresh", nil), p.iconResource("icon-refresh", "ink"), p.key, p.reread)
+	again := p.button(mainButton, p.t("ui.refresh", nil), p.iconResource("icon-refresh", "ink"), p.reread)
 	content.Add(row(0, p.plain(again)))
 	return content
 }

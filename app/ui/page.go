@@ -37,9 +37,11 @@ type page struct {
 	parts
 	actions
 	root     *fyne.Container
+	buttons  map[string]*button // of the present build, by role
 	look     fyne.Theme
 	texts    *lang.Localizer
 	state    core.State
+	platform *core.Failure // why there is no platform; nil: there is, or none is wanted
 	revealed bool
 	hide     func() // stops the clock of revealed
 }
@@ -67,8 +69,20 @@ func sameCard(a, b *wallet.Purse) bool {
 
 func (p *page) t(key string, facts map[string]any) string { return p.texts.T(key, facts) }
 
-// build makes everything anew: states change a few times in a minute.
+// mainButton is the role of the one main action.
+const mainButton = "main"
+
+func (p *page) button(role, words string, icon fyne.Resource, tapped func()) *button {
+	b := newButton(role, words, icon, p.key, tapped)
+	p.buttons[role] = b
+	return b
+}
+
+// build makes everything anew: states change a few times in a minute. The focus
+// stays on what it was on, or goes to the main button.
 func (p *page) build() {
+	p.buttons = map[string]*button{}
+	defer p.refocus()
 	body := container.NewBorder(nil, p.foot(), nil, nil, p.body())
 	content := container.New(&centred{contentWidth, gutter}, container.New(layout.NewCustomPaddedLayout(0, 24, 0, 0), body))
 	head := container.New(&centred{contentWidth, gutter}, p.header())
@@ -80,6 +94,22 @@ func (p *page) build() {
 	}
 	p.root.Objects = []fyne.CanvasObject{p.box("bg", "", 0), container.NewBorder(top, nil, nil, nil, content)}
 	p.root.Refresh()
+}
+
+func (p *page) refocus() {
+	canvas := fyne.CurrentApp().Driver().CanvasForObject(p.root)
+	if canvas == nil || canvas.Focused() == nil {
+		return
+	}
+	next := p.buttons[mainButton]
+	if last, is := canvas.Focused().(*button); is && p.buttons[last.role] != nil {
+		next = p.buttons[last.role]
+	}
+	if next == nil {
+		canvas.Unfocus()
+		return
+	}
+	canvas.Focus(next)
 }
 
 // centred gives its content the window's width without gutters, up to a limit.
@@ -104,8 +134,10 @@ func (p *page) header() fyne.CanvasObject {
 	if p.state.Demo {
 		right.Add(container.NewCenter(p.chip("demoSoft", bold(p.text(p.t("ui.demo", nil), "small", "demo")))))
 	}
-	right.Add(container.NewCenter(p.readerLine()))
-	right.Add(container.NewCenter(p.choices()))
+	if p.language != nil { // not where the program could not begin
+		right.Add(container.NewCenter(p.readerLine()))
+		right.Add(container.NewCenter(p.choices()))
+	}
 	bar := container.NewBorder(nil, nil, left, right)
 	return container.NewStack(gap(0, 72), bar)
 }
@@ -124,9 +156,9 @@ func (p *page) choices() fyne.CanvasObject {
 	if p.dark {
 		icon, choice = "icon-sun", ThemeLight
 	}
-	language := newButton(p.t("ui.language", nil), nil, p.key, func() { p.language(other) })
+	language := p.button("language", p.t("ui.language", nil), nil, func() { p.language(other) })
 	language.Importance = lowImportance
-	theme := newButton("", p.iconResource(icon, "ink2"), p.key, func() { p.theme(choice) })
+	theme := p.button("theme", "", p.iconResource(icon, "ink2"), func() { p.theme(choice) })
 	theme.Importance = lowImportance
 	return row(0, language, theme)
 }
@@ -205,6 +237,11 @@ func (p *page) body() fyne.CanvasObject {
 // touch settled.
 func (p *page) banners() []fyne.CanvasObject {
 	var banners []fyne.CanvasObject
+	if p.platform != nil {
+		told := core.Tell(p.texts, p.platform.Code, false, p.platform.Detail)
+		banners = append(banners, container.NewStack(p.box("indigoSoft", "", 14), padded(12, 20, column(4,
+			p.text(told.Title, "strong", "indigoInk"), p.paragraph(p.t("ui.withoutPlatform", nil), "small", "indigoInk", 780, fyne.TextAlignLeading)))))
+	}
 	for _, line := range p.state.Settled {
 		key := map[wallet.LoadState]string{
 			wallet.StateLoaded: "ui.settled.onCard", wallet.StateVoided: "ui.settled.returned", wallet.StateDeclined: "ui.settled.declined",
@@ -274,7 +311,7 @@ func (p *page) troublePage() fyne.CanvasObject {
 		content.Add(container.NewCenter(fixedWidth(560, p.remedies(told.Remedies, 560))))
 		content.Add(gap(0, 10))
 	}
-	again := newButton(p.t("ui.retry", nil), p.iconResource("icon-refresh", "ink"), p.key, p.reread)
+	again := p.button(mainButton, p.t("ui.retry", nil), p.iconResource("icon-refresh", "ink"), p.reread)
 	if p.state.Card == core.CardRefused || p.state.Card == core.CardLost {
 		content.Add(container.NewCenter(p.plain(again)))
 		content.Add(gap(0, 6))
@@ -299,11 +336,11 @@ func fixedWidth(width float32, object fyne.CanvasObject) fyne.CanvasObject {
 	return container.NewStack(gap(width, 0), object)
 }
 
-// foot is the strip with what was read before, while there is no card.
+// foot is the strip with what was read before, where the card does not tell now.
 func (p *page) foot() fyne.CanvasObject {
 	cached := p.state.Cached
 	present := p.state.Purse != nil && p.state.Purse.BalanceKnown && p.state.Card != core.CardLost
-	if cached == nil || present || p.state.Card == core.CardReading || p.state.Card == core.CardRead {
+	if cached == nil || present || p.state.Card == core.CardReading {
 		return nil
 	}
 	now := p.now()

@@ -139,7 +139,7 @@ func (s *shown) lacks(t *testing.T, unwanted ...string) {
 	}
 }
 
-func (s *shown) buttons() (found []*button) {
+func (s *shown) allButtons() (found []*button) {
 	for _, object := range test.LaidOutObjects(s.root) {
 		if b, is := object.(*button); is {
 			found = append(found, b)
@@ -334,7 +334,7 @@ func TestPageIsHonestAboutRecords(t *testing.T) {
 	s.has(t, "记录没有读全", "这条记录不完整", "没有日期", "没有存入历史")
 	state.Purse.BalanceKnown = false
 	s.Render(state)
-	s.has(t, "余额没有读到")
+	s.has(t, "余额没有读到", "上次读到", "286.50 元")
 	s.lacks(t, "1,286.50")
 }
 
@@ -343,7 +343,7 @@ func TestKeys(t *testing.T) {
 	s.key(&fyne.KeyEvent{Name: fyne.KeyF5})
 	require.Equal(t, 1, s.rereads)
 	seen := 0
-	for _, b := range s.buttons() {
+	for _, b := range s.allButtons() {
 		before := s.rereads
 		b.TypedKey(&fyne.KeyEvent{Name: fyne.KeyF5})
 		require.Equal(t, before+1, s.rereads, "a focused button hands F5 on")
@@ -363,6 +363,31 @@ func TestKeys(t *testing.T) {
 	}
 	s.window.Canvas().FocusNext()
 	require.NotNil(t, s.window.Canvas().Focused(), "Tab reaches something")
+}
+
+func TestFocusStays(t *testing.T) {
+	s := show(t, "zh", false, readState())
+	screen := s.window.Canvas()
+	role := func() string {
+		focused, is := screen.Focused().(*button)
+		if !is {
+			return ""
+		}
+		require.Same(t, s.page.buttons[focused.role], focused, "it is the button of the present page")
+		return focused.role
+	}
+	screen.Focus(s.page.buttons["eye"])
+	s.page.buttons["eye"].TypedKey(&fyne.KeyEvent{Name: fyne.KeySpace})
+	s.has(t, number)
+	require.Equal(t, "eye", role())
+	state := trouble("CARD_LOST")
+	state.Card = core.CardLost
+	s.Render(state)
+	require.Equal(t, mainButton, role(), "the eye is gone")
+	s.Render(trouble("CARD_NONE"))
+	require.Nil(t, screen.Focused())
+	s.Render(readState())
+	require.Nil(t, screen.Focused(), "nothing takes the focus by itself")
 }
 
 // Every pair that the page needs exists, and every name of tokens.json is Fyne's.

@@ -197,23 +197,23 @@ func darkOf(light string) string {
 // it does not know to the page.
 type button struct {
 	widget.Button
+	role string // what it is for, so that the focus finds it on the next page
 	keys func(*fyne.KeyEvent)
 }
 
-func newButton(words string, icon fyne.Resource, keys func(*fyne.KeyEvent), tapped func()) *button {
-	b := &button{keys: keys}
+func newButton(role, words string, icon fyne.Resource, keys func(*fyne.KeyEvent), tapped func()) *button {
+	b := &button{role: role, keys: keys}
 	b.Text, b.Icon, b.OnTapped = words, icon, tapped
 	b.ExtendBaseWidget(b)
 	return b
 }
 
-// TypedKey implements fyne.Focusable.
+// TypedKey implements fyne.Focusable. Unlike a click, a key leaves the focus where
+// it is.
 func (b *button) TypedKey(event *fyne.KeyEvent) {
 	switch event.Name {
-	case fyne.KeyReturn, fyne.KeyEnter:
-		b.Tapped(nil)
-	case fyne.KeySpace:
-		b.Button.TypedKey(event)
+	case fyne.KeyReturn, fyne.KeyEnter, fyne.KeySpace:
+		b.OnTapped()
 	default:
 		b.keys(event)
 	}

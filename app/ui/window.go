@@ -34,37 +34,84 @@ var ErrNoDisplay = errors.New("no display, or no OpenGL")
 type Options struct {
 	Language string // "zh", "en"
 	Theme    string // ThemeLight, ThemeDark, ThemeSystem
+	// Platform is why there is none, if one should be there: cards are read all the same.
+	Platform *core.Failure
 }
 
 // Run shows the window over a core until the person closes it. It must be called on
 // the main goroutine. Errors: ErrNoDisplay.
 func Run(ctx context.Context, program *core.Core, options Options) error {
-	if runtime.GOOS == "linux" && os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
-		return ErrNoDisplay
-	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	w := openWindow(ctx, app.NewWithID(appID), program, options)
-	started, ended := false, make(chan struct{})
-	w.app.Lifecycle().SetOnStarted(func() {
-		started = true
+	var w *window
+	ended := make(chan struct{})
+	err := showAndRun(ctx, func(a fyne.App) fyne.Window {
+		w = openWindow(ctx, a, program, options)
+		return w.window
+	}, func() {
 		go func() {
 			defer close(ended)
 			// Run ends with ctx and for no other reason.
 			_ = program.Run(ctx, func(state core.State) { fyne.Do(func() { w.page.Render(state) }) })
 		}()
 	})
-	go func() { // a signal closes the window as the person would
-		<-ctx.Done()
-		fyne.Do(w.app.Quit)
-	}()
-	w.window.ShowAndRun()
-	if !started {
-		return ErrNoDisplay
+	if err != nil {
+		return err
 	}
 	stop()
 	<-ended
 	w.keep(context.Background(), settingSize, w.size)
+	return nil
+}
+
+// Complain shows a window that says why the program cannot begin, for people who
+// see no console. Errors: ErrNoDisplay.
+func Complain(ctx context.Context, failure *core.Failure, options Options) error {
+	return showAndRun(ctx, func(a fyne.App) fyne.Window {
+		look := newTheme(options.Theme)
+		a.Settings().SetTheme(look)
+		texts := lang.Texts(options.Language)
+		page := newPage(texts, look, look.variant(a.Settings().ThemeVariant()) == theme.VariantDark, actions{now: time.Now, reread: func() {}})
+		page.Render(core.State{Service: core.ServiceOK, Card: core.CardNone, Trouble: failure})
+		w := a.NewWindow(texts.T("ui.app", nil))
+		w.SetPadded(false)
+		w.SetMaster()
+		w.SetContent(page.root)
+		w.Resize(fyne.NewSize(1024, 700))
+		return w
+	}, func() {})
+}
+
+// showAndRun shows the window that open makes until it is closed or ctx ends.
+func showAndRun(ctx context.Context, open func(fyne.App) fyne.Window, onStart func()) (err error) {
+	if runtime.GOOS == "linux" && os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
+		return ErrNoDisplay
+	}
+	started := false
+	defer func() { // Fyne panics where a display is named that nobody can reach
+		if trouble := recover(); trouble != nil {
+			if started {
+				panic(trouble)
+			}
+			err = fmt.Errorf("%w: %v", ErrNoDisplay, trouble)
+		}
+	}()
+	a := app.NewWithID(appID)
+	w := open(a)
+	a.Lifecycle().SetOnStarted(func() { started = true; onStart() })
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-ctx.Done(): // a signal closes the window as the person would
+			fyne.Do(a.Quit)
+		case <-done:
+		}
+	}()
+	w.ShowAndRun()
+	if !started {
+		return ErrNoDisplay
+	}
 	return nil
 }
 
@@ -94,6 +141,8 @@ func openWindow(ctx context.Context, a fyne.App, program *core.Core, options Opt
 			return func() { timer.Stop() }
 		},
 	})
+	w.page.platform = options.Platform
+	w.page.build()
 	w.window.SetIcon(fyne.NewStaticResource("app-icon.svg", []byte(readDrawing("app-icon"))))
 	w.window.SetPadded(false)
 	w.window.SetMaster()
@@ -172,20 +221,27 @@ func (w *window) redraw() {
 	w.page.build()
 }
 
-// setKeys gives the page its keys where nothing has the focus, and everywhere the
-// shortcuts: Ctrl+M shows or hides the card number, Ctrl+D changes the theme.
+// setKeys gives the page its keys where nothing has the focus, and the shortcuts
+// everywhere.
 func (w *window) setKeys() {
 	canvas := w.window.Canvas()
 	canvas.SetOnTypedKey(w.page.key)
-	shortcut := func(key fyne.KeyName, do func()) {
+	for key, do := range w.shortcuts() {
 		canvas.AddShortcut(&desktop.CustomShortcut{KeyName: key, Modifier: fyne.KeyModifierShortcutDefault}, func(fyne.Shortcut) { do() })
 	}
-	shortcut(fyne.KeyM, w.page.reveal)
-	shortcut(fyne.KeyD, func() {
-		if w.dark() {
-			w.setTheme(ThemeLight)
-		} else {
-			w.setTheme(ThemeDark)
-		}
-	})
+}
+
+// shortcuts work with Ctrl (Cmd on macOS): M shows or hides the card number, D
+// changes between light and dark.
+func (w *window) shortcuts() map[fyne.KeyName]func() {
+	return map[fyne.KeyName]func(){
+		fyne.KeyM: w.page.reveal,
+		fyne.KeyD: func() {
+			if w.dark() {
+				w.setTheme(ThemeLight)
+			} else {
+				w.setTheme(ThemeDark)
+			}
+		},
+	}
 }

@@ -23,7 +23,7 @@ import (
 // globals are the flags that every command takes.
 type globals struct {
 	JSON            bool          `name:"json" help:"Print one JSON object on standard output."`
-	Reader          string        `name:"reader" default:"auto" placeholder:"R" help:"auto, pcsc:NAME, or virtual:FILE."`
+	Reader          string        `name:"reader" default:"auto" placeholder:"R" help:"auto, pcsc:NAME, virtual:FILE, or demo (a virtual card of one's own)."`
 	Platform        string        `name:"platform" placeholder:"P" help:"demo, demo:DIR, or https://HOST:PORT."`
 	CA              string        `name:"ca" placeholder:"FILE" help:"Platform profile file: CA, pins, signer and HPKE keys."`
 	Profile         string        `name:"profile" placeholder:"DIR" help:"Folder of this client's own data."`

@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"crypto/rand"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 
@@ -9,6 +12,7 @@ import (
 	"walletcompanion/reader"
 	"walletcompanion/reader/pcsc"
 	"walletcompanion/reader/virtual"
+	"walletcompanion/wallet"
 	"walletcompanion/wallet/virtualcard"
 )
 
@@ -24,7 +28,38 @@ type cardSource struct {
 // chipHolder lets one atomic.Value hold chips of different types.
 type chipHolder struct{ chip virtualcard.Chip }
 
-// openReader understands auto, pcsc:NAME and virtual:FILE.
+// ReaderDemo is the reader of the first start without any hardware: a virtual card
+// in the profile's folder.
+const ReaderDemo = "demo"
+
+// demoCard makes the profile's own virtual card at first use.
+func (p *Program) demoCard() (string, error) {
+	path := filepath.Join(p.options.ProfileDir, "demo-card.json")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	var asn wallet.ASN
+	if _, err := rand.Read(asn[2:]); err != nil {
+		return "", err
+	}
+	for i := range asn[2:] { // decimal digits, as on a real card
+		asn[2+i] = asn[2+i]>>4%10<<4 | asn[2+i]&0x0F%10
+	}
+	card, err := virtualcard.New(virtualcard.Spec{ASN: asn, Balance: 86_50, Records: 8}, rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	image, err := card.Image()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(p.options.ProfileDir, 0o700); err != nil {
+		return "", err
+	}
+	return path, virtual.WriteFile(path, image)
+}
+
+// openReader understands demo, auto, pcsc:NAME and virtual:FILE.
 func (p *Program) openReader() (*cardSource, error) {
 	kind, rest, _ := strings.Cut(p.options.Reader, ":")
 	switch kind {
@@ -34,10 +69,16 @@ func (p *Program) openReader() (*cardSource, error) {
 		return pcscSource(func(info reader.Info) bool { return strings.Contains(info.Name, rest) }), nil
 	case "virtual":
 		return p.virtualSource(rest)
+	case ReaderDemo:
+		path, err := p.demoCard()
+		if err != nil {
+			return nil, err
+		}
+		return p.virtualSource(path)
 	case "usb":
 		return nil, &core.Failure{Code: "USAGE", Err: fmt.Errorf("this version reads USB readers through the system's smart card service: use auto or pcsc:NAME")}
 	}
-	return nil, &core.Failure{Code: "USAGE", Err: fmt.Errorf("reader %q is none of auto, pcsc:NAME, virtual:FILE", p.options.Reader)}
+	return nil, &core.Failure{Code: "USAGE", Err: fmt.Errorf("reader %q is none of auto, pcsc:NAME, virtual:FILE, demo", p.options.Reader)}
 }
 
 func pcscSource(wanted func(reader.Info) bool) *cardSource {

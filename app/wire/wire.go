@@ -30,7 +30,7 @@ var Version = "0.1.0-dev"
 
 // Options are the choices of the command line or of the settings page.
 type Options struct {
-	Reader          string // auto, pcsc:NAME, virtual:FILE
+	Reader          string // auto, pcsc:NAME, virtual:FILE, demo
 	Platform        string // "", demo, demo:DIR, https://HOST:PORT
 	CA              string // platform profile file
 	ProfileDir      string // "": the system's place for this program
