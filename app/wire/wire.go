@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -88,6 +89,10 @@ func (p *Program) open(ctx context.Context) (err error) {
 		return err
 	}
 	if p.store, err = store.Open(p.options.ProfileDir, store.Options{}); err != nil {
+		var inTheFolder *fs.PathError // not in the database: it cannot be made, read or written
+		if errors.As(err, &inTheFolder) {
+			return &core.Failure{Code: "PROFILE_FOLDER", Err: err}
+		}
 		return &core.Failure{Code: "PROFILE_DAMAGED", Err: err}
 	}
 	if p.options.Online {
