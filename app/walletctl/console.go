@@ -137,6 +137,17 @@ func orderName(entry wallet.Entry) string {
 
 // open wires the program for a command. online says whether a platform is needed.
 func (c *console) open(ctx context.Context, online bool) (*wire.Program, error) {
+	return wire.Open(ctx, c.options(online))
+}
+
+// openCard wires the program for a command that only looks at readers and cards.
+func (c *console) openCard(ctx context.Context) (*wire.Program, error) {
+	options := c.options(false)
+	options.CardOnly = true
+	return wire.Open(ctx, options)
+}
+
+func (c *console) options(online bool) wire.Options {
 	options := wire.Options{
 		Reader: c.Reader, Platform: c.Platform, CA: c.CA, ProfileDir: c.Profile, CardWait: c.Timeout, Fault: c.Fault,
 		DemoCredentials: c.DemoCredentials, Online: online,
@@ -148,7 +159,7 @@ func (c *console) open(ctx context.Context, online bool) (*wire.Program, error) 
 			fmt.Fprintf(c.err, "%-22s %s → %s %v %s\n", line.Name, line.Command, line.Answer, line.Took.Round(10*time.Microsecond), line.Err)
 		}
 	}
-	return wire.Open(ctx, options)
+	return options
 }
 
 // interactive reports whether a person sits at the terminal.
