@@ -241,13 +241,17 @@ func (c *Core) syncByCard(ctx context.Context, ask SyncAsk, targets []target) ([
 		return nil
 	})
 	if err != nil && !isOpen(err) {
-		failure := &Failure{Code: "ORDER_OPEN", Err: err}
-		if targets[0].kept.Key != "" {
-			failure.Order = &targets[0].kept
-		}
-		err = failure
+		err = &Failure{Code: "ORDER_OPEN", Order: keptOrNil(targets[0]), Err: err}
 	}
 	return lines, err
+}
+
+// keptOrNil is what this computer knows of an order, nil for one begun elsewhere.
+func keptOrNil(t target) *wallet.Entry {
+	if t.kept.Key == "" {
+		return nil
+	}
+	return &t.kept
 }
 
 // foreignPending asks for orders of a card that is not in the person's account,
@@ -337,7 +341,7 @@ func (c *Core) refuseWhileOpen(ctx context.Context, asn wallet.ASN) error {
 	}
 	for _, line := range settled {
 		if line.To != wallet.StateLoaded && line.To != wallet.StateVoided {
-			return &Failure{Code: "PENDING_LOAD", Order: &targets[0].kept, Detail: map[string]any{"order": line.Order, "amountFen": line.Amount}}
+			return &Failure{Code: "PENDING_LOAD", Order: keptOrNil(targets[0]), Detail: map[string]any{"order": line.Order, "amountFen": line.Amount}}
 		}
 	}
 	return nil

@@ -226,6 +226,7 @@ type wire struct {
 	context     *scard.Context
 	card        *scard.Card
 	transaction bool
+	answer      []byte // room for one answer, made at the first command
 }
 
 func (w *wire) connectShared(name string) error {
@@ -242,7 +243,7 @@ func (w *wire) connectShared(name string) error {
 }
 
 // Exchange implements conversation.Wire with SCardTransmit.
-func (w *wire) Exchange(command []byte) ([]byte, error) { return w.card.Transmit(command) }
+func (w *wire) Exchange(command []byte) ([]byte, error) { return w.transmit(command) }
 
 // Alive implements conversation.Wire with SCardStatus, which restarts the timer by
 // which Windows resets idle cards, and tells that the card was removed or reset.
