@@ -1,12 +1,14 @@
 package wire
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"walletcompanion/app/core"
 	"walletcompanion/reader"
@@ -81,8 +83,17 @@ func (p *Program) openReader() (*cardSource, error) {
 	return nil, &core.Failure{Code: "USAGE", Err: fmt.Errorf("reader %q is none of auto, pcsc:NAME, virtual:FILE, demo", p.options.Reader)}
 }
 
+// releaseLimit bounds how long the end of the program waits for cards to be given
+// back.
+const releaseLimit = time.Second
+
 func pcscSource(wanted func(reader.Info) bool) *cardSource {
-	return &cardSource{driver: pcsc.New(), wanted: wanted, close: func() {}}
+	driver := pcsc.New()
+	return &cardSource{driver: driver, wanted: wanted, close: func() {
+		ctx, stop := context.WithTimeout(context.Background(), releaseLimit)
+		defer stop()
+		driver.Released(ctx)
+	}}
 }
 
 // virtualSource puts the card of a file into a slot of its own.
