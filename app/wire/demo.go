@@ -104,7 +104,7 @@ func (p *Program) prepare(ctx context.Context, purse wallet.Purse) (notice strin
 		return "", &core.Failure{Code: "DEMO_RECORDED_CARD"}
 	}
 	card := p.source.virtualCard()
-	if card == nil {
+	if card == nil || card.ASN() != purse.ASN { // a real card beside a virtual reader
 		if p.Demo != nil && p.options.Platform == "" {
 			return "", &core.Failure{Code: "DEMO_REAL_CARD"}
 		}

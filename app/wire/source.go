@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -87,9 +88,30 @@ func (p *Program) openReader() (*cardSource, error) {
 // back.
 const releaseLimit = time.Second
 
+// UseDemoCard puts the profile's own virtual card into a reader beside the system's,
+// for a person who has no reader yet. It works with --reader auto alone.
+func (p *Program) UseDemoCard() error {
+	both, can := p.source.driver.(twoDrivers)
+	if !can {
+		return &core.Failure{Code: "USAGE", Err: errors.New("another reader was chosen")}
+	}
+	path, err := p.demoCard()
+	if err != nil {
+		return err
+	}
+	file, err := p.openCardFile(p.source, path)
+	if err != nil {
+		return err
+	}
+	both.ours.AddSlot(demoReaderName).Insert(file)
+	return nil
+}
+
+const demoReaderName = "Virtual reader"
+
 func pcscSource(wanted func(reader.Info) bool) *cardSource {
 	driver := pcsc.New()
-	return &cardSource{driver: driver, wanted: wanted, close: func() {
+	return &cardSource{driver: twoDrivers{driver, virtual.New()}, wanted: wanted, close: func() {
 		ctx, stop := context.WithTimeout(context.Background(), releaseLimit)
 		defer stop()
 		driver.Released(ctx)
@@ -102,6 +124,18 @@ func (p *Program) virtualSource(path string) (*cardSource, error) {
 	p.source = source // the chip's hooks look for it as soon as it is inserted
 	driver := virtual.New()
 	source.driver = driver
+	file, err := p.openCardFile(source, path)
+	if err != nil {
+		return nil, err
+	}
+	slot := driver.AddSlot("Virtual " + path)
+	slot.Insert(p.returning(slot, file))
+	source.close = func() { slot.Remove() }
+	return source, nil
+}
+
+// openCardFile opens the card of a file; source learns which chip was powered last.
+func (p *Program) openCardFile(source *cardSource, path string) (*virtual.File, error) {
 	file, err := virtual.OpenFile(path, func(image []byte, save func([]byte) error) (reader.Chip, error) {
 		chip, err := virtualcard.Parse(image)
 		if err != nil {
@@ -113,10 +147,7 @@ func (p *Program) virtualSource(path string) (*cardSource, error) {
 	if err != nil {
 		return nil, &core.Failure{Code: "CARD_FILE", Err: err}
 	}
-	slot := driver.AddSlot("Virtual " + path)
-	slot.Insert(p.returning(slot, file))
-	source.close = func() { slot.Remove() }
-	return source, nil
+	return file, nil
 }
 
 // hookChip gives a card of ours its memory and, under a fault, its accident.
