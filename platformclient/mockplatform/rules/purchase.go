@@ -75,7 +75,7 @@ type PurchaseDecision struct {
 
 	KeepTAC     bool        // the TAC verified: remember it
 	KeepMAC2    bool        // MAC2 verified: remember it
-	Unexplained *wallet.Fen // the probe authenticated a balance: remember what it leaves unexplained
+	Unexplained *wallet.Fen // remember the authenticated balance, which leaves so much unexplained
 	CountWrong  bool
 	RaiseFloor  uint16
 	RefuseCard  bool
@@ -95,7 +95,7 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	switch p.State {
 	case wallet.PurchaseAuthorised, wallet.PurchaseDoubtful:
 	case wallet.PurchaseSuspense:
-		if p.Cause == CauseLateTAC || p.Cause == CauseWrongEvidence {
+		if p.Cause == CauseLateTAC || p.Cause == CauseWrongEvidence || p.Cause == CauseBalance && p.Unload {
 			return PurchaseDecision{Outcome: Present, Evidence: "none"}
 		}
 	case wallet.PurchaseNotTaken:
@@ -108,6 +108,7 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	}
 	if e.MAC1 != nil {
 		if stop, found := checkProbe(p, e, rules); found {
+			stop.KeepTAC = validTAC
 			return stop
 		}
 	}
@@ -121,6 +122,8 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	switch {
 	case both:
 		return proofComplete(p, e, d)
+	case p.State == wallet.PurchaseSuspense && p.Cause != CauseAge:
+		d.Outcome = Present // less than the whole proof moves nothing that people look at
 	case wrongDebit(e):
 		d = countWrong(p, e, d)
 		if validTAC && d.Outcome != Suspend {
@@ -217,10 +220,12 @@ func proofComplete(p Purchase, e PurchaseEvidence, d PurchaseDecision) PurchaseD
 // only become less by later uploads.
 func judgeBalance(p Purchase, e PurchaseEvidence, d PurchaseDecision, tac bool, rules Rules) PurchaseDecision {
 	unexplained := p.Shadow - e.MAC1.Balance
-	if p.Probed {
-		unexplained = min(unexplained, p.Unexplained)
+	if p.Probed && p.Unexplained <= unexplained {
+		unexplained = p.Unexplained // the earlier touch says more
+	} else {
+		d.Unexplained = &unexplained
 	}
-	d.Unexplained, d.Evidence = &unexplained, "balance"
+	d.Evidence = "balance"
 	switch {
 	case unexplained >= p.Amount:
 		d.Outcome = Doubt
