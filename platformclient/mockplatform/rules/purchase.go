@@ -205,8 +205,8 @@ func proofComplete(p Purchase, e PurchaseEvidence, d PurchaseDecision) PurchaseD
 		d.Unexplained = &unexplained
 	}
 	switch {
-	case !known || !p.ShadowKnown:
-		d.Outcome = Keep // the lower balance is still to be shown
+	case !known || !p.ShadowKnown || p.Incomplete && unexplained < p.Amount:
+		d.Outcome, d.Unexplained = Keep, nil // the lower balance is still to be shown
 	case unexplained < p.Amount:
 		d.Outcome, d.Cause, d.Alarm = Suspend, CauseBalance, true
 	default:
@@ -220,20 +220,22 @@ func proofComplete(p Purchase, e PurchaseEvidence, d PurchaseDecision) PurchaseD
 // only become less by later uploads.
 func judgeBalance(p Purchase, e PurchaseEvidence, d PurchaseDecision, tac bool, rules Rules) PurchaseDecision {
 	unexplained := p.Shadow - e.MAC1.Balance
-	if p.Probed && p.Unexplained <= unexplained {
+	d.Evidence = "balance"
+	switch {
+	case p.Probed && (p.Incomplete || p.Unexplained <= unexplained):
 		unexplained = p.Unexplained // the earlier touch says more
-	} else {
+	case p.Incomplete: // a lost credit may hide the debit: this touch says nothing
+		d.Outcome = Doubt
+		return d
+	default:
 		d.Unexplained = &unexplained
 	}
-	d.Evidence = "balance"
 	switch {
 	case unexplained >= p.Amount:
 		d.Outcome = Doubt
 		if rules.RefundOnBalance && !tac {
 			d.Outcome = Refund
 		}
-	case p.Incomplete:
-		d.Outcome = Doubt // a lost credit may hide the debit
 	case tac || unexplained < 0 && p.ShadowKnown:
 		d.Outcome, d.Cause, d.Alarm = Suspend, CauseBalance, true
 	default:
@@ -258,7 +260,6 @@ func DecideSum(p Purchase, rules Rules) PurchaseDecision {
 	switch {
 	case !p.Probed: // the card never came back: only people can weigh that
 		d.Cause, d.Alarm = CauseAge, false
-	case p.Incomplete:
 	case p.Unexplained < p.Amount && !p.TACSeen && (p.Unexplained >= 0 || !p.ShadowKnown):
 		return PurchaseDecision{Outcome: NotTaken, Evidence: "uploads"}
 	case p.Unexplained == p.Amount && p.ShadowKnown && !p.OtherDoubt:
