@@ -253,9 +253,8 @@ func DecideSum(p Purchase, rules Rules) PurchaseDecision {
 	if p.State != wallet.PurchaseDoubtful && p.State != wallet.PurchaseAuthorised {
 		return PurchaseDecision{Outcome: Present, Evidence: "none"}
 	}
-	if rules.RefundByNumber && !p.NumberUploaded {
-		d = PurchaseDecision{Outcome: Refund, Evidence: "uploads"}
-		return d
+	if rules.RefundByNumber && p.State == wallet.PurchaseDoubtful && !p.NumberUploaded {
+		return PurchaseDecision{Outcome: Refund, Evidence: "uploads"}
 	}
 	switch {
 	case !p.Probed: // the card never came back: only people can weigh that
