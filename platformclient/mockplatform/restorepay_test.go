@@ -146,3 +146,37 @@ func TestPurchase_RebuiltAfterAnotherPaidIsRefunded(t *testing.T) {
 		require.Equal(t, chip.Balance(), report.Cards[i].ExpectedBalanceFen)
 	}
 }
+
+// A purchase that begins after a restore, on a card that has not been touched since,
+// does not trust the books either: a load may be missing from them.
+func TestPurchase_FirstContactAfterARestore(t *testing.T) {
+	for name, row := range map[string]struct {
+		lost  bool
+		state wallet.PurchaseStateName
+	}{
+		"nothing was lost": {false, wallet.PurchaseNotTaken},
+		"a load was lost":  {true, wallet.PurchaseDoubtful},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			k := w.card(serial, virtualcard.Spec{Balance: 5000, Variant: virtualcard.ProveNone})
+			c := w.teller(testPhone)
+			c.known(k)
+			backup := w.backup()
+			if row.lost {
+				script, load := c.order(k, 1300).init().granted()
+				step, err := k.credit(script)
+				require.NoError(t, err)
+				require.Equal(t, wallet.StateLoaded, c.stateOf(c.result(load, nil, step)).State)
+				(&shop{terminal: cornerShop}).sell(w, k, 1300) // or the claim alone would tell
+			}
+			w.restore(backup)
+			c.login()
+			granted, grant := c.pay(k, w.shopOrder(1234), 1234).authorised()
+			tornDebit(k, granted, virtualcard.Before)
+			answer, _ := c.touch(k, grant, false)
+			require.Equal(t, row.state, c.statementOf(answer).State)
+			w.check()
+		})
+	}
+}
