@@ -744,3 +744,39 @@ func TestPurchase_ForgedTACAgainstTheBalanceIsSuspense(t *testing.T) {
 	require.Equal(t, []string{string(rules.CauseBalance)}, w.alarms())
 	w.check()
 }
+
+// Nothing authenticates the answer to INITIALIZE FOR PURCHASE, and MAC2 covers only
+// the amount: a client that claims the session of an earlier purchase again is
+// refused before it could hope for the same terminal serial.
+func TestPurchase_OldSessionIsNotClaimedAgain(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{Balance: 5000})
+	c := w.teller(testPhone)
+	first := c.pay(k, w.shopOrder(1234), 1234)
+	granted, grant := first.authorised()
+	require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(grant, nil, k.debit(granted))).State)
+	again := c.pay(k, w.shopOrder(1234), 1234)
+	again.request.Open.Steps = first.request.Open.Steps
+	again.refusedWith(api.CodeStaleCardState)
+	c.pay(k, w.shopOrder(1234), 1234).authorised()
+}
+
+func TestPurchase_NobodyTriesSerialsThrough(t *testing.T) {
+	w := newWorld(t)
+	c, k, _, _, grant := w.begin(virtualcard.Spec{Balance: 5000})
+	answer, _ := c.touch(k, grant, false)
+	require.Equal(t, wallet.PurchaseNotTaken, c.statementOf(answer).State)
+	copyRow := strings.ReplaceAll(purchaseColumns, "\n", " ")
+	from := strings.Replace(strings.Replace(copyRow, "id, key,", "n.i || id, n.i || key,", 1), "merchant_order", "n.i || merchant_order", 1)
+	w.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+		INSERT INTO purchases (`+copyRow+`) SELECT `+from+` FROM purchases, n`, triesPerDay-2)
+	code := w.shopOrder(100)
+	_, grant = c.pay(k, code, 100).authorised()
+	answer, _ = c.touch(k, grant, false)
+	require.Equal(t, wallet.PurchaseNotTaken, c.statementOf(answer).State)
+	told := c.pay(k, code, 100).refusedWith(api.CodeLimitCardCount)
+	require.Equal(t, nextDay(w.clock).UTC(), told.RetryAfter.UTC())
+	w.clock = nextDay(w.clock)
+	c.login()
+	c.pay(k, code, 100).authorised()
+}
