@@ -1,6 +1,7 @@
 package mockplatform
 
 import (
+	"bytes"
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
@@ -11,13 +12,13 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"walletcompanion/platformclient/mockplatform/rules"
-	"walletcompanion/wallet/epcrypto"
 
 	"github.com/stretchr/testify/require"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
+	"walletcompanion/wallet/epcrypto"
 	"walletcompanion/wallet/virtualcard"
 )
 
@@ -779,4 +780,25 @@ func TestPurchase_NobodyTriesSerialsThrough(t *testing.T) {
 	w.clock = nextDay(w.clock)
 	c.login()
 	c.pay(k, code, 100).authorised()
+}
+
+// Whatever a client says that a card answered, it is read or refused.
+func FuzzReadPurchaseOpen(f *testing.F) {
+	good := make([]byte, 15)
+	good[3] = 200
+	f.Add(make([]byte, 30), good, []byte{0x90, 0x00}, 3)
+	f.Add(make([]byte, 28), good[:14], []byte{0x90, 0x00}, 3)
+	f.Add([]byte{}, []byte{}, []byte{}, 0)
+	f.Fuzz(func(t *testing.T, info, init, sw []byte, count int) {
+		steps := []wallet.StepResult{{SW: wallet.Hex{0x90, 0x00}}, {SW: wallet.Hex{0x90, 0x00}, Data: info}, {SW: sw, Data: init}}
+		open := &api.Open{Steps: steps[:max(0, min(count, 3))]}
+		asn, answer, ok := readPurchaseOpen(open)
+		want := count >= 3 && len(info) >= 28 && len(info) <= 34 && len(init) == 15 && bytes.Equal(sw, []byte{0x90, 0x00})
+		require.Equal(t, want, ok)
+		if ok {
+			require.Equal(t, info[10:20], asn[:])
+			require.Equal(t, init[11:15], answer.random[:])
+			require.GreaterOrEqual(t, answer.balance, wallet.Fen(0))
+		}
+	})
 }
