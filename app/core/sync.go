@@ -110,7 +110,7 @@ func (c *Core) syncUnanswered(ctx context.Context, ask SyncAsk) ([]SyncLine, err
 	open := c.Platform.Session().OpenOrders
 	var lines []SyncLine
 	for _, entry := range entries {
-		if entry.Stage == wallet.StageCredited || slices.ContainsFunc(open, func(o wallet.OpenOrder) bool { return o.ASN == entry.ASN }) {
+		if entry.Stage == wallet.StageCredited || slices.ContainsFunc(open, func(o wallet.OpenOrder) bool { return o.Order == entry.Order || o.Key == entry.Key }) {
 			continue
 		}
 		before := c.Platform.Requests()
@@ -190,12 +190,11 @@ func (c *Core) targets(ctx context.Context, ask SyncAsk) ([]target, error) {
 	return targets, nil
 }
 
-// keptFor finds what this computer knows of an open order; an entry whose answer
-// never came has no order number yet.
+// keptFor finds what this computer knows of an open order. An entry whose answer
+// never came has no order number yet, but its key.
 func keptFor(open wallet.OpenOrder, entries []wallet.Entry) wallet.Entry {
 	for _, entry := range entries {
-		unanswered := entry.Order == "" && entry.ASN == open.ASN && entry.Stage.MayHaveMoney()
-		if entry.Order == open.Order || unanswered {
+		if entry.Order == open.Order || entry.Order == "" && entry.Key == open.Key {
 			return entry
 		}
 	}
