@@ -36,21 +36,21 @@ func TestStages_EveryPair(t *testing.T) {
 	for from, row := range rows {
 		for i, to := range stages {
 			want := row[2*i] == 'x'
-			require.Equal(t, want, from.CanFollow(to), "%s → %s", from, to)
+			require.Equal(t, want, from.CanFollow(wallet.KindLoad, to), "%s → %s", from, to)
 			require.Equal(t, want, wallet.CheckFollows(from, wallet.Entry{Stage: to}) == nil)
 		}
 		require.Equal(t, from != "" && row == ". . . . . . . . . . .", from.Final(), from)
 	}
 	// CREDIT is sent after CREDITING only, and nothing but CREDITING leads to CREDITED.
 	for _, from := range stages {
-		require.Equal(t, from == wallet.StageCrediting, from.CanFollow(wallet.StageCredited), from)
-		require.Equal(t, from == wallet.StageGranted, from.CanFollow(wallet.StageCrediting), from)
+		require.Equal(t, from == wallet.StageCrediting, from.CanFollow(wallet.KindLoad, wallet.StageCredited), from)
+		require.Equal(t, from == wallet.StageGranted, from.CanFollow(wallet.KindLoad, wallet.StageCrediting), from)
 	}
 	// Where money may be, no client's word ends an order: only signed answers do.
 	for _, from := range stages {
 		if from.MayHaveMoney() && from != wallet.StageAsked {
-			require.False(t, from.CanFollow(wallet.StageAbandoned), from)
-			require.False(t, from.CanFollow(wallet.StageDeclined), from)
+			require.False(t, from.CanFollow(wallet.KindLoad, wallet.StageAbandoned), from)
+			require.False(t, from.CanFollow(wallet.KindLoad, wallet.StageDeclined), from)
 		}
 	}
 }

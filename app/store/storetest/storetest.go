@@ -417,7 +417,7 @@ func anySequence(t *testing.T, open func(t *testing.T) core.Store) {
 		accepted := 0
 		for _, stage := range rapid.SliceOfN(rapid.SampledFrom(stages), 1, 12).Draw(r, "stages") {
 			key := fmt.Sprintf("%d-%d", round, rapid.IntRange(1, 2).Draw(r, "key"))
-			allowed := latest[key].CanFollow(stage)
+			allowed := latest[key].CanFollow(wallet.KindLoad, stage)
 			err := store.Write(ctx, Entry(key, stage))
 			require.Equal(r, allowed, err == nil, "%s after %q: %v", stage, latest[key], err)
 			if allowed {
