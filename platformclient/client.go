@@ -66,10 +66,10 @@ type Session struct {
 	PurchaseScripts map[string]wallet.Script // purchase-open scripts by card profile
 	OpenPurchases   []wallet.OpenPurchase
 
-	Signers    wallet.SignerKeys
-	Epoch      int
-	Watermark  time.Time // backups elsewhere reach up to here
-	Demo       bool
+	Signers   wallet.SignerKeys
+	Epoch     int
+	Watermark time.Time // backups elsewhere reach up to here
+	Demo      bool
 }
 
 // Client talks to one platform for one person. It is safe for concurrent use.

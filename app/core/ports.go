@@ -178,7 +178,7 @@ type Session struct {
 	PurchaseScripts map[string]wallet.Script // purchase-open scripts by profile
 	OpenPurchases   []wallet.OpenPurchase
 
-	Epoch      int
-	Watermark  time.Time
-	Demo       bool
+	Epoch     int
+	Watermark time.Time
+	Demo      bool
 }
