@@ -68,6 +68,7 @@ type PurchaseGrant struct {
 	Terminal       TerminalNumber `json:"terminal"`
 	TerminalSerial uint32         `json:"terminal_serial"`
 	Number         uint16         `json:"number"`  // offline counter of the INITIALIZE FOR PURCHASE answer
+	Random         Hex            `json:"random"`  // its random, 4 bytes: lets a restored platform verify MAC2
 	Balance        Fen            `json:"balance"` // as that answer claimed it
 	ProbeTID       TerminalNumber `json:"probe_tid"`
 	Epoch          int            `json:"epoch"`

@@ -251,3 +251,35 @@ func TestPlatform_OldOrdersAreSuspenseAndATouchStillResolves(t *testing.T) {
 		})
 	}
 }
+
+func TestPlatform_RefusedKindOfCardMayOnlyCancel(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{})
+	c := w.teller(testPhone)
+	_, grant := torn(w, c, k, virtualcard.Before)
+	w.p.policy.LoadRefuse = []string{profilePBOC}
+	answer, request := c.evidence(k, openOf(grant), wallet.IntentComplete)
+	require.Equal(t, api.CodeCardTypeRefused, c.stateOf(answer).Code)
+	request.Intent = wallet.IntentCancel
+	require.Equal(t, wallet.StateVoided, c.stateOf(c.attempt(grant.Order, request)).State)
+	w.check()
+}
+
+func TestPlatform_EveryVerifiedMAC1RaisesTheFloor(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{OnlineCounter: 9})
+	c := w.teller(testPhone)
+	floor := func() (floor int) {
+		require.NoError(t, w.p.store.View(t.Context(), func(tx *Tx) error {
+			_, err := tx.row(`SELECT floor_seq FROM cards`, nil, &floor)
+			return err
+		}))
+		return floor
+	}
+	forged := c.order(k, 5000).init()
+	forged.request.Open.Steps[2].Data[15] ^= 1
+	forged.refusedWith(api.CodeCardEvidence)
+	require.Zero(t, floor())
+	c.order(k, 1).init().refusedWith(api.CodeLimitLoadMin)
+	require.Equal(t, 9, floor())
+}

@@ -20,10 +20,18 @@ func BenchmarkTopUp(b *testing.B) {
 	policy.Limits = api.Limits{PurseCap: 1 << 30, LoadMin: 1, LoadMax: 1000}
 	b.Logf("policy of this measurement: %+v", policy)
 	w := newWorld(b, func(config *Config) { config.Policy = &policy })
-	require.NoError(b, w.p.Seed(b.Context(), testPhone, math.MaxInt32, nil, ""))
-	k := w.card(serial, virtualcard.Spec{})
-	c := w.teller(testPhone)
+	tellers, chips := make([]*teller, 16), make([]*chip, 16)
+	for i := range tellers {
+		phone := fmt.Sprintf("1390000%04d", i)
+		chips[i] = w.card(fmt.Sprintf("62100001%08d", i), virtualcard.Spec{})
+		w.exec(`UPDATE cards SET user = '' WHERE asn = ?`, chips[i].ASN().String())
+		require.NoError(b, w.p.Seed(b.Context(), phone, math.MaxInt32, []wallet.ASN{chips[i].ASN()}, ""))
+		tellers[i] = w.teller(phone)
+	}
+	round := 0
 	for b.Loop() {
+		c, k := tellers[round%len(tellers)], chips[round%len(chips)]
+		round++
 		granted, grant := c.order(k, 100).init().granted()
 		step, err := k.credit(granted)
 		require.NoError(b, err)

@@ -160,3 +160,38 @@ func TestPlatform_EveryRestoreIsItsOwnEpoch(t *testing.T) {
 	w.open()
 	require.Equal(t, "ok", w.check().AuditChain)
 }
+
+func TestPlatform_EveryLostLoadMustBeExplained(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{})
+	c := w.teller(testPhone)
+	c.order(k, 999).init().refusedWith(api.CodeLimitLoadMin)
+	backup := w.backup()
+	type loaded struct {
+		grant  wallet.Grant
+		signed wallet.Signed
+		step   wallet.StepResult
+	}
+	var lost []loaded
+	for range 2 {
+		granted, grant := c.order(k, 5000).init().granted()
+		step, err := k.credit(granted)
+		require.NoError(t, err)
+		require.Equal(t, wallet.StateLoaded, c.stateOf(c.result(grant, nil, step)).State)
+		lost = append(lost, loaded{grant, granted.Grant, step})
+	}
+	w.restore(backup)
+	c.login()
+	for i, one := range lost {
+		c.order(k, 5000).init().refusedWith(api.CodeCardState)
+		request := api.ResultRequest{
+			Attempt: 1, Steps: []wallet.StepResult{one.step}, Executed: 1, TAC: one.step.Data, BalanceAfter: wallet.Fen(5000 * (i + 1)), Grant: &one.signed,
+		}
+		require.Equal(t, wallet.StateLoaded, c.stateOf(c.post("/v1/loads/"+one.grant.Order+"/result", w.newKey(), request)).State)
+		// Once more explains nothing more.
+		require.Equal(t, wallet.StateLoaded, c.stateOf(c.post("/v1/loads/"+one.grant.Order+"/result", w.newKey(), request)).State)
+	}
+	require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
+	c.order(k, 5000).init().granted()
+	w.check()
+}

@@ -376,6 +376,9 @@ func (p *Platform) newSession(tx *Tx, who sender) (api.SessionAnswer, error) {
 	if err := tx.exec(`DELETE FROM tokens WHERE expires <= ?`, now.UnixMilli()); err != nil {
 		return answer, err
 	}
+	if err := tx.exec(`DELETE FROM leases WHERE device = ? AND expires <= ?`, who.device, now.UnixMilli()); err != nil {
+		return answer, err
+	}
 	if answer.AccessToken, err = p.newToken(tx, "access", who.device, answer.AccessExpires); err != nil {
 		return answer, err
 	}

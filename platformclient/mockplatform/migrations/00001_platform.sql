@@ -42,6 +42,7 @@ CREATE TABLE tokens (
     expires INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX tokens_device ON tokens (device);
+CREATE INDEX tokens_expires ON tokens (expires);
 
 CREATE TABLE sms_codes (
     id      TEXT PRIMARY KEY,
