@@ -30,7 +30,7 @@ const (
 	CodeDeclined        Code = "DECLINED"           // the platform's signed refusal
 	CodePendingLoad     Code = "PENDING_LOAD"       // an earlier order of this card comes first
 	CodePendingPurchase Code = "PENDING_PURCHASE"   // an earlier purchase of this card comes first
-	CodePurseShort      Code = "PURSE_SHORT"        // the card holds less than the amount
+	CodePurseShort      Code = "CARD_BALANCE_SHORT" // the card holds less than the amount
 	CodeCancelled       Code = "CANCELLED"          // stopped before anything was asked
 )
 

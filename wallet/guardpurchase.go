@@ -191,6 +191,8 @@ func (t terms) matchPurchase(grant PurchaseGrant, init PurchaseInit) error {
 		return differs("card counter")
 	case grant.Balance != init.Balance:
 		return differs("balance")
+	case !bytes.Equal(grant.Random, init.Raw[11:]):
+		return differs("random of the card")
 	case grant.Purchase == "":
 		return differs("purchase")
 	case grant.Key != t.key:
