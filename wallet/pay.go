@@ -304,6 +304,9 @@ func (r *run) closePurchase(ctx context.Context, statement *PurchaseStatement) (
 	}
 	switch statement.State {
 	case PurchaseAuthorised:
+		if statement.Code != "" {
+			return r.refusedPurchase(ctx, *statement)
+		}
 		if r.cannot != nil {
 			// The proof convinced nobody and the card gives no other: no touch will.
 			return r.outcome(), asOpen(r.op, r.cannot)
