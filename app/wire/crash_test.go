@@ -128,10 +128,10 @@ func exitOf(err error) int {
 	return core.Explain(err).Exit()
 }
 
-// inProcess lists the faults that need no second process.
-func inProcess() []wire.Fault {
+// inProcess lists the faults of a flow that need no second process.
+func inProcess(flow string) []wire.Fault {
 	return slices.DeleteFunc(wire.Faults(), func(f wire.Fault) bool {
-		return wire.IsProcessFault(f.Name) || strings.HasSuffix(f.Name, "-silent") // silence takes its full time-out
+		return f.Flow != flow || wire.IsProcessFault(f.Name) || strings.HasSuffix(f.Name, "-silent") // silence takes its full time-out
 	})
 }
 
@@ -156,7 +156,7 @@ func TestE2E_CrashMatrix(t *testing.T) {
 	for _, variant := range variants() {
 		t.Run(variant, func(t *testing.T) {
 			w := newWorld(t)
-			for _, fault := range inProcess() {
+			for _, fault := range inProcess(wallet.KindLoad) {
 				w.t = t
 				t.Run(fault.Name+"/same-profile", func(t *testing.T) {
 					w.t = t
@@ -337,7 +337,7 @@ func TestE2E_SharedCounterIsRefused(t *testing.T) {
 
 func TestE2E_CrashMatrix_Slow(t *testing.T) {
 	w := newWorld(t)
-	for _, fault := range inProcess() {
+	for _, fault := range inProcess(wallet.KindLoad) {
 		if !slices.Contains([]string{"credit-answer-lost", "credit-torn", "grant-answer-lost"}, fault.Name) {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"walletcompanion/app/core"
 	"walletcompanion/platformclient/mockplatform"
@@ -30,7 +31,7 @@ func (p *Program) DemoPhone() string {
 // start it makes its keys and one account.
 func (p *Program) openDemo(ctx context.Context) (err error) {
 	_, statErr := os.Stat(p.demoDir)
-	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks()}
+	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks(), Now: p.demoClock()}
 	if p.Demo, err = mockplatform.Open(config); err != nil {
 		return err
 	}
@@ -45,6 +46,19 @@ func (p *Program) openDemo(ctx context.Context) (err error) {
 	p.profile = p.Demo.Profile()
 	p.profile.URL = p.server.URL
 	return p.backupDemo(ctx)
+}
+
+// demoClock is the platform's clock. The fault of a late result lets it run ahead.
+func (p *Program) demoClock() func() time.Time {
+	if p.accident == nil {
+		return nil
+	}
+	return func() time.Time {
+		if p.accident.late.Load() {
+			return time.Now().Add(pastReservation)
+		}
+		return time.Now()
+	}
 }
 
 func (p *Program) demoHooks() mockplatform.Hooks {
