@@ -123,6 +123,9 @@ func (c *Core) syncPurchase(ctx context.Context, session reader.Session, profile
 	desk := c.desk(session, nil)
 	desk.Cashier, desk.PIN, desk.Progress = c.Platform.Cashier(), ask.PIN, ask.Progress
 	outcome, err := desk.SettlePurchase(ctx, open, each.kept, profile, script)
+	if fresh := freshProbe(open, outcome); fresh != nil {
+		outcome, err = desk.SettlePurchase(ctx, *fresh, outcome.Entry, profile, script)
+	}
 	line.Requests = c.Platform.Requests() - before
 	line.RequestsWaited = line.Requests
 	if outcome.Purchase != nil {
@@ -135,4 +138,18 @@ func (c *Core) syncPurchase(ctx context.Context, session reader.Session, profile
 		return line, &Failure{Code: "ORDER_SUSPENSE", Order: &outcome.Entry, Detail: map[string]any{"order": line.Order}}
 	}
 	return line, nil
+}
+
+// freshProbe is the purchase with the probe that the platform wants now, where it
+// refused the evidence because it knew another one: after a restore the old probe is
+// void, and the card, which is still here, can answer the new one at once.
+func freshProbe(open wallet.OpenPurchase, outcome wallet.Outcome) *wallet.OpenPurchase {
+	if outcome.Purchase == nil || outcome.Purchase.Code == "" || outcome.Purchase.Authorised == nil {
+		return nil
+	}
+	fresh := *outcome.Purchase.Authorised
+	if fresh.Purchase != open.Purchase || fresh.ASN != open.ASN || fresh.ProbeTID == open.ProbeTID {
+		return nil
+	}
+	return &fresh
 }

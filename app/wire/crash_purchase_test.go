@@ -286,9 +286,7 @@ func (w *world) judgePurchase(touch purchaseTouch, state wallet.PurchaseStateNam
 	}
 	if open := state == wallet.PurchaseDoubtful || state == wallet.PurchaseSuspense || state == wallet.PurchaseAuthorised; open {
 		require.Equal(t, core.ExitOpen, exitOfTouch(lines, err), "%v %+v", err, lines)
-		if touch.fault.Name == "pay-card-blocked" || state == wallet.PurchaseSuspense {
-			w.renew = true // staff decide; the next row wants a clean card list
-		}
+		w.renew = true // the card or the books will decide later: it is no part of the next row
 		return
 	}
 	require.NoError(t, err)

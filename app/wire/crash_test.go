@@ -41,12 +41,13 @@ type world struct {
 	profile  string
 	card     string
 	renew    bool // the next row gets a new world
+	home     *testing.T
 }
 
 // newWorld makes a platform whose account never runs out.
 func newWorld(t *testing.T) *world {
 	dir := t.TempDir()
-	w := &world{t: t, platform: filepath.Join(dir, "platform"), profile: filepath.Join(dir, "profile")}
+	w := &world{t: t, home: t, platform: filepath.Join(dir, "platform"), profile: filepath.Join(dir, "profile")}
 	p, err := mockplatform.Open(mockplatform.Config{Dir: w.platform, Demo: true})
 	require.NoError(t, err)
 	require.NoError(t, p.Seed(t.Context(), "13800000000", 100_000_00, nil, ""))
@@ -291,7 +292,7 @@ func (w *world) mayNeedStaff(fault wire.Fault, variant string, credited bool) bo
 
 // forgive forgets the platform's open order, so that the next row starts clean.
 func (w *world) forgive() {
-	fresh := newWorld(w.t)
+	fresh := newWorld(w.home) // it outlives this row
 	w.platform, w.profile, w.renew = fresh.platform, fresh.profile, false
 }
 
