@@ -139,8 +139,9 @@ func (r *run) write(ctx context.Context, stage Stage) error {
 		failed.Open = r.entry.Stage.MayHaveMoney()
 		return failed
 	}
+	reached := next.Stage != r.entry.Stage
 	r.entry = next
-	if r.desk.Progress != nil {
+	if reached && r.desk.Progress != nil {
 		r.desk.Progress(Progress{Key: next.Key, Stage: stage})
 	}
 	return nil

@@ -139,7 +139,9 @@ func (r *run) afterDebit(ctx context.Context, accepted AcceptedPurchase) (Outcom
 		if err != nil {
 			break
 		}
-		r.entry.Steps, r.entry.Executed = append(r.entry.Steps, response.Step()), i+2
+		if accepted.Grant.Unload {
+			r.entry.Steps, r.entry.Executed = append(r.entry.Steps, response.Step()), i+2
+		}
 		switch {
 		case response.SW != SWOK:
 		case c.INS == insGetBalance && len(response.Data) == 4:
