@@ -223,7 +223,7 @@ func (s *debiting) facts() (rules.Purchase, error) {
 func (p *Platform) purchaseFacts(tx *Tx, b *purchase, k *card) (rules.Purchase, error) {
 	facts := rules.Purchase{
 		State: b.state, Cause: b.cause, Amount: b.amount, Unload: b.unload, Probe: b.probe, ProbeEpoch: b.probeEpoch, Epoch: p.epoch,
-		TACSeen: len(b.tac) > 0, MAC2Seen: b.mac2Seen, Shadow: b.claimed, ShadowKnown: k.opening != nil, Probed: !b.probed.IsZero(),
+		TACSeen: len(b.tac) > 0, MAC2Seen: b.mac2Seen, Shadow: b.claimed, ShadowKnown: k.opening != nil && !b.unopened, Probed: !b.probed.IsZero(),
 		Incomplete: b.restored, Wrongs: b.wrongs,
 	}
 	o, err := findMerchantOrder(tx, b.merchantOrder)
@@ -311,8 +311,7 @@ func (s *debiting) remember(decision rules.PurchaseDecision) {
 	}
 	b.mac2Seen = b.mac2Seen || decision.KeepMAC2
 	s.card.floor = max(s.card.floor, decision.RaiseFloor)
-	// The earliest balance that leaves least unexplained is the one that counts.
-	if decision.Unexplained != nil && s.authentic && (b.probed.IsZero() || *decision.Unexplained < b.unexplained) {
+	if decision.Unexplained != nil && s.authentic {
 		b.unexplained, b.balance, b.probed = *decision.Unexplained, s.answer.balance, s.p.now()
 	}
 }
@@ -322,14 +321,14 @@ func (s *debiting) carryOut(decision rules.PurchaseDecision) (string, error) {
 	b := s.purchase
 	switch decision.Outcome {
 	case rules.Pay:
-		return "", s.p.finishPurchase(s.tx, b, wallet.PurchasePaid, decision.Evidence, s.actor())
+		return "", s.p.finishPurchase(s.tx, b, s.card, wallet.PurchasePaid, decision.Evidence, s.actor())
 	case rules.Refund:
-		return "", s.p.finishPurchase(s.tx, b, wallet.PurchaseRefunded, decision.Evidence, s.actor())
+		return "", s.p.finishPurchase(s.tx, b, s.card, wallet.PurchaseRefunded, decision.Evidence, s.actor())
 	case rules.NotTaken:
-		return "", s.p.finishPurchase(s.tx, b, wallet.PurchaseNotTaken, decision.Evidence, s.actor())
+		return "", s.p.finishPurchase(s.tx, b, s.card, wallet.PurchaseNotTaken, decision.Evidence, s.actor())
 	case rules.Doubt:
-		if b.state == wallet.PurchaseAuthorised {
-			b.state = wallet.PurchaseDoubtful
+		if b.state != wallet.PurchaseDoubtful { // also when a card comes back after its purchase was given up
+			b.state, b.cause = wallet.PurchaseDoubtful, ""
 			if err := s.p.audit(s.tx, s.actor(), "purchase-doubtful", b.id, decision.Evidence); err != nil {
 				return "", err
 			}
@@ -382,8 +381,9 @@ func (s *debiting) pendingLoad() (reply, error) {
 }
 
 // finishPurchase writes a final state once, with its posting and receipt, and tells
-// the merchant. An order that was not paid may be paid by somebody again.
-func (p *Platform) finishPurchase(tx *Tx, b *purchase, state wallet.PurchaseStateName, evidence, actor string) error {
+// the merchant. An order that was not paid may be paid by somebody again. The caller
+// saves the card.
+func (p *Platform) finishPurchase(tx *Tx, b *purchase, k *card, state wallet.PurchaseStateName, evidence, actor string) error {
 	b.state, b.cause, b.evidence = state, "", evidence
 	o, err := findMerchantOrder(tx, b.merchantOrder)
 	if err != nil {
@@ -399,6 +399,9 @@ func (p *Platform) finishPurchase(tx *Tx, b *purchase, state wallet.PurchaseStat
 		}
 	}
 	if state != wallet.PurchaseNotTaken {
+		if err := p.openDebited(tx, b, k); err != nil {
+			return err
+		}
 		if err := p.postPurchase(tx, b); err != nil {
 			return err
 		}
@@ -415,6 +418,18 @@ func (p *Platform) finishPurchase(tx *Tx, b *purchase, state wallet.PurchaseStat
 		return err
 	}
 	return p.audit(tx, actor, "purchase-"+string(state), b.id, evidence)
+}
+
+// openDebited corrects the opening balance of a card that became known between
+// authorisation and proof: what was authenticated then was the balance after the
+// debit, and this amount came onto the card before.
+func (p *Platform) openDebited(tx *Tx, b *purchase, k *card) error {
+	if !b.unopened || k.opening == nil {
+		return nil
+	}
+	opening := *k.opening + b.amount
+	k.opening, b.unopened = &opening, false
+	return p.post(tx, transfer{kind: "opening", legs: []leg{{accountOpening, -b.amount}, {accountPurseFloat, b.amount}}})
 }
 
 // suspendPurchase leaves the decision to people. The merchant's order, if this

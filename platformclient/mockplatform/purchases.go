@@ -29,6 +29,7 @@ type purchase struct {
 	claimed               wallet.Fen // balance as INITIALIZE FOR PURCHASE claimed it
 	probe                 wallet.TerminalNumber
 	probeEpoch            int
+	unopened              bool   // the books did not know the balance of the card when it was authorised
 	restored              bool   // a restore may have lost loads of the card
 	floor                 uint16 // the card's proven counter when the books were known to be whole
 	tac                   []byte // once it has verified
@@ -41,7 +42,7 @@ type purchase struct {
 }
 
 const purchaseColumns = `id, key, user, device, asn, profile, merchant_order, merchant, goods, amount, unload, state, cause, evidence,
-	terminal, terminal_serial, number, random, claimed, card_time, probe_tid, probe_epoch, restored, floor_seq, tac, mac2_seen,
+	terminal, terminal_serial, number, random, claimed, card_time, probe_tid, probe_epoch, unopened, restored, floor_seq, tac, mac2_seen,
 	probed, balance, unexplained, wrongs, created, receipt`
 
 func scanPurchase(scan func(...any) error) (*purchase, error) {
@@ -51,7 +52,7 @@ func scanPurchase(scan func(...any) error) (*purchase, error) {
 	var cardTime, probed, created int64
 	err := scan(&b.id, &b.key, &b.user, &b.device, &asn, &b.profile, &b.merchantOrder, &b.merchant, &b.goods, &b.amount, &b.unload,
 		&state, &cause, &b.evidence, &terminal, &b.debit.serial, &b.debit.number, &random, &b.claimed, &cardTime, &probe,
-		&b.probeEpoch, &b.restored, &b.floor, &b.tac, &b.mac2Seen, &probed, &b.balance, &b.unexplained, &b.wrongs, &created, &b.receipt)
+		&b.probeEpoch, &b.unopened, &b.restored, &b.floor, &b.tac, &b.mac2Seen, &probed, &b.balance, &b.unexplained, &b.wrongs, &created, &b.receipt)
 	if err != nil {
 		return nil, err
 	}
@@ -92,11 +93,11 @@ func findPurchase(tx *Tx, where string, args ...any) (*purchase, error) {
 
 func insertPurchase(tx *Tx, b *purchase) error {
 	return tx.exec(`INSERT INTO purchases (id, key, user, device, asn, profile, merchant_order, merchant, goods, amount, unload, state,
-		terminal, terminal_serial, number, random, claimed, card_time, probe_tid, probe_epoch, restored, floor_seq, created)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		terminal, terminal_serial, number, random, claimed, card_time, probe_tid, probe_epoch, unopened, restored, floor_seq, created)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		b.id, b.key, b.user, b.device, b.asn.String(), b.profile, b.merchantOrder, b.merchant, b.goods, int64(b.amount), b.unload,
 		string(b.state), b.debit.terminal.String(), b.debit.serial, b.debit.number, b.debit.random[:], int64(b.claimed),
-		b.debit.at.UnixMilli(), b.probe.String(), b.probeEpoch, b.restored, b.floor, b.created.UnixMilli())
+		b.debit.at.UnixMilli(), b.probe.String(), b.probeEpoch, b.unopened, b.restored, b.floor, b.created.UnixMilli())
 }
 
 // savePurchase writes what can change about a purchase.
@@ -108,9 +109,9 @@ func savePurchase(tx *Tx, b *purchase, finished time.Time) error {
 	if !b.probed.IsZero() {
 		probed = b.probed.UnixMilli()
 	}
-	return tx.exec(`UPDATE purchases SET state = ?, cause = ?, evidence = ?, probe_tid = ?, probe_epoch = ?, restored = ?, floor_seq = ?,
+	return tx.exec(`UPDATE purchases SET state = ?, cause = ?, evidence = ?, probe_tid = ?, probe_epoch = ?, unopened = ?, restored = ?, floor_seq = ?,
 		tac = ?, mac2_seen = ?, probed = ?, balance = ?, unexplained = ?, wrongs = ?, receipt = ?, finished = ? WHERE id = ?`,
-		string(b.state), string(b.cause), b.evidence, b.probe.String(), b.probeEpoch, b.restored, b.floor, b.tac, b.mac2Seen, probed,
+		string(b.state), string(b.cause), b.evidence, b.probe.String(), b.probeEpoch, b.unopened, b.restored, b.floor, b.tac, b.mac2Seen, probed,
 		int64(b.balance), int64(b.unexplained), b.wrongs, b.receipt, end, b.id)
 }
 
@@ -372,7 +373,7 @@ func (y *paying) authorise() (reply, error) {
 		id: "P" + id, key: y.c.key, user: y.account.id, device: y.c.sender.device, asn: y.card.asn, profile: y.request.Card.Profile,
 		merchantOrder: y.order.code, merchant: y.order.merchant, goods: y.order.goods, amount: y.order.amount, unload: y.order.unload,
 		state: wallet.PurchaseAuthorised, claimed: y.answer.balance, probe: probe, probeEpoch: p.epoch, created: p.now(),
-		restored: y.card.touchedEpoch < p.epoch, floor: y.card.floor,
+		unopened: y.card.opening == nil, restored: y.card.touchedEpoch < p.epoch, floor: y.card.floor,
 		debit: debitCommand{
 			amount: y.order.amount, terminal: y.request.Open.TID, serial: binary.BigEndian.Uint32(p.draw(4)), number: y.answer.number,
 			random: y.answer.random, at: p.now().Truncate(time.Second), // what the card writes has no fractions

@@ -330,7 +330,7 @@ func (p *Platform) rebuildPurchase(tx *Tx, grant wallet.PurchaseGrant) (*purchas
 	b := &purchase{
 		id: grant.Purchase, key: grant.Key, user: grant.User, asn: grant.ASN, profile: k.profile, merchantOrder: grant.MerchantOrder,
 		merchant: grant.Merchant, goods: grant.Goods, amount: grant.Amount, unload: grant.Unload, state: wallet.PurchaseAuthorised,
-		claimed: grant.Balance, probeEpoch: p.epoch, restored: true, floor: k.floor, created: grant.Issued,
+		claimed: grant.Balance, probeEpoch: p.epoch, unopened: k.opening == nil, restored: true, floor: k.floor, created: grant.Issued,
 		debit: debitCommand{
 			amount: grant.Amount, terminal: grant.Terminal, serial: grant.TerminalSerial, number: grant.Number,
 			random: [4]byte(grant.Random), at: grant.Issued,

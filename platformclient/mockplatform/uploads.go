@@ -127,7 +127,7 @@ func (p *Platform) settleBySum(tx *Tx, b *purchase, report *SettleReport) error 
 		return err
 	}
 	if k == nil {
-		k = &card{asn: b.asn}
+		k = &card{asn: b.asn, state: cardIssued}
 	}
 	facts, err := p.purchaseFacts(tx, b, k)
 	if err != nil {
@@ -142,10 +142,13 @@ func (p *Platform) settleBySum(tx *Tx, b *purchase, report *SettleReport) error 
 	switch decision.Outcome {
 	case rules.Refund:
 		report.Refunded++
-		return p.finishPurchase(tx, b, wallet.PurchaseRefunded, decision.Evidence, "platform")
+		if err := p.finishPurchase(tx, b, k, wallet.PurchaseRefunded, decision.Evidence, "platform"); err != nil {
+			return err
+		}
+		return saveCard(tx, k)
 	case rules.NotTaken:
 		report.NotTaken++
-		return p.finishPurchase(tx, b, wallet.PurchaseNotTaken, decision.Evidence, "platform")
+		return p.finishPurchase(tx, b, k, wallet.PurchaseNotTaken, decision.Evidence, "platform")
 	case rules.Suspend:
 		report.Suspense++
 		return p.suspendPurchase(tx, b, decision.Cause, "platform")

@@ -49,6 +49,7 @@ CREATE TABLE purchases (
     card_time       INTEGER NOT NULL,
     probe_tid       TEXT NOT NULL,
     probe_epoch     INTEGER NOT NULL,
+    unopened        INTEGER NOT NULL DEFAULT 0, -- the card's balance was not known when it was authorised
     restored        INTEGER NOT NULL DEFAULT 0, -- the books may lack loads of this card
     floor_seq       INTEGER NOT NULL,
     tac             BLOB,                       -- once it has verified

@@ -75,7 +75,7 @@ type PurchaseDecision struct {
 
 	KeepTAC     bool        // the TAC verified: remember it
 	KeepMAC2    bool        // MAC2 verified: remember it
-	Unexplained *wallet.Fen // the probe authenticated a balance: remember what it leaves unexplained
+	Unexplained *wallet.Fen // remember the authenticated balance, which leaves so much unexplained
 	CountWrong  bool
 	RaiseFloor  uint16
 	RefuseCard  bool
@@ -95,7 +95,7 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	switch p.State {
 	case wallet.PurchaseAuthorised, wallet.PurchaseDoubtful:
 	case wallet.PurchaseSuspense:
-		if p.Cause == CauseLateTAC || p.Cause == CauseWrongEvidence {
+		if p.Cause == CauseLateTAC || p.Cause == CauseWrongEvidence || p.Cause == CauseBalance && p.Unload {
 			return PurchaseDecision{Outcome: Present, Evidence: "none"}
 		}
 	case wallet.PurchaseNotTaken:
@@ -108,6 +108,7 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	}
 	if e.MAC1 != nil {
 		if stop, found := checkProbe(p, e, rules); found {
+			stop.KeepTAC = validTAC
 			return stop
 		}
 	}
@@ -121,6 +122,8 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	switch {
 	case both:
 		return proofComplete(p, e, d)
+	case p.State == wallet.PurchaseSuspense && p.Cause != CauseAge:
+		d.Outcome = Present // less than the whole proof moves nothing that people look at
 	case wrongDebit(e):
 		d = countWrong(p, e, d)
 		if validTAC && d.Outcome != Suspend {
@@ -202,8 +205,8 @@ func proofComplete(p Purchase, e PurchaseEvidence, d PurchaseDecision) PurchaseD
 		d.Unexplained = &unexplained
 	}
 	switch {
-	case !known || !p.ShadowKnown:
-		d.Outcome = Keep // the lower balance is still to be shown
+	case !known || !p.ShadowKnown || p.Incomplete && unexplained < p.Amount:
+		d.Outcome, d.Unexplained = Keep, nil // the lower balance is still to be shown
 	case unexplained < p.Amount:
 		d.Outcome, d.Cause, d.Alarm = Suspend, CauseBalance, true
 	default:
@@ -217,18 +220,22 @@ func proofComplete(p Purchase, e PurchaseEvidence, d PurchaseDecision) PurchaseD
 // only become less by later uploads.
 func judgeBalance(p Purchase, e PurchaseEvidence, d PurchaseDecision, tac bool, rules Rules) PurchaseDecision {
 	unexplained := p.Shadow - e.MAC1.Balance
-	if p.Probed {
-		unexplained = min(unexplained, p.Unexplained)
+	d.Evidence = "balance"
+	switch {
+	case p.Probed && (p.Incomplete || p.Unexplained <= unexplained):
+		unexplained = p.Unexplained // the earlier touch says more
+	case p.Incomplete: // a lost credit may hide the debit: this touch says nothing
+		d.Outcome = Doubt
+		return d
+	default:
+		d.Unexplained = &unexplained
 	}
-	d.Unexplained, d.Evidence = &unexplained, "balance"
 	switch {
 	case unexplained >= p.Amount:
 		d.Outcome = Doubt
 		if rules.RefundOnBalance && !tac {
 			d.Outcome = Refund
 		}
-	case p.Incomplete:
-		d.Outcome = Doubt // a lost credit may hide the debit
 	case tac || unexplained < 0 && p.ShadowKnown:
 		d.Outcome, d.Cause, d.Alarm = Suspend, CauseBalance, true
 	default:
@@ -246,14 +253,12 @@ func DecideSum(p Purchase, rules Rules) PurchaseDecision {
 	if p.State != wallet.PurchaseDoubtful && p.State != wallet.PurchaseAuthorised {
 		return PurchaseDecision{Outcome: Present, Evidence: "none"}
 	}
-	if rules.RefundByNumber && !p.NumberUploaded {
-		d = PurchaseDecision{Outcome: Refund, Evidence: "uploads"}
-		return d
+	if rules.RefundByNumber && p.State == wallet.PurchaseDoubtful && !p.NumberUploaded {
+		return PurchaseDecision{Outcome: Refund, Evidence: "uploads"}
 	}
 	switch {
 	case !p.Probed: // the card never came back: only people can weigh that
 		d.Cause, d.Alarm = CauseAge, false
-	case p.Incomplete:
 	case p.Unexplained < p.Amount && !p.TACSeen && (p.Unexplained >= 0 || !p.ShadowKnown):
 		return PurchaseDecision{Outcome: NotTaken, Evidence: "uploads"}
 	case p.Unexplained == p.Amount && p.ShadowKnown && !p.OtherDoubt:
