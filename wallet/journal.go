@@ -39,7 +39,8 @@ const (
 
 // nextStages is the one table of transitions, by kind of order. CONFIRMED, VOIDED,
 // NOT_TAKEN and REFUNDED are reached from every open stage, because another
-// computer may settle the order first. An order of another computer, met here
+// computer may settle the order first. DEBITING follows itself only to note how the
+// card's answer failed; a DEBIT is sent after AUTHORISED alone. An order of another computer, met here
 // first, begins at UNKNOWN or, a purchase, at AUTHORISED.
 var nextStages = map[string]map[Stage][]Stage{
 	KindLoad: {
