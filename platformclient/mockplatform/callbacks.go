@@ -19,6 +19,7 @@ import (
 
 const (
 	callbackTimeout = 5 * time.Second
+	callbackLast    = 2 * time.Second  // for all that is due when the platform stops
 	callbackPause   = time.Second      // after the first failure, doubled after each further one
 	callbackLongest = 15 * time.Minute // and never longer
 	settleTick      = time.Hour        // how often a serving platform looks for closed upload windows
@@ -107,7 +108,8 @@ func postCallback(ctx context.Context, address, purchase string, body []byte) bo
 }
 
 // attend does what a serving platform does besides answering, until ctx ends. It
-// sleeps until a purchase is paid, a repetition is due, or an hour has passed.
+// sleeps until a purchase is paid, a repetition is due, or an hour has passed. What
+// was paid at the very end is still told, since a demo ends with its program.
 func (p *Platform) attend(ctx context.Context) {
 	for {
 		_, _ = p.SettleDoubtful(ctx)   // what fails now is tried again in an hour
@@ -116,6 +118,9 @@ func (p *Platform) attend(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			sleep.Stop()
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), callbackLast)
+			defer cancel()
+			_, _ = p.DeliverCallbacks(last) // what is not delivered waits for the next start
 			return
 		case <-p.paid:
 		case <-sleep.C:

@@ -112,8 +112,9 @@ func (p *Platform) seedDemoMerchant(ctx context.Context) error {
 	return p.RegisterMerchant(ctx, DemoMerchant, nil)
 }
 
-// RegisterMerchant makes a merchant or gives one another key. key signs the
-// merchant's requests under /shop/v1; without one its orders come from ShopOrder.
+// RegisterMerchant makes a merchant or gives one another key; nil leaves the key of
+// a merchant that exists. key signs the merchant's requests under /shop/v1; without
+// one its orders come from ShopOrder.
 func (p *Platform) RegisterMerchant(ctx context.Context, name string, key ed25519.PublicKey) error {
 	if name == "" || name == unloadMerchant || len(name) > maxShopText || len(key) != 0 && len(key) != ed25519.PublicKeySize {
 		return errors.New("a merchant needs a name of its own, and an Ed25519 key or none")
@@ -124,7 +125,8 @@ func (p *Platform) RegisterMerchant(ctx context.Context, name string, key ed2551
 	}
 	return p.store.Update(ctx, func(tx *Tx) error {
 		err := tx.exec(`INSERT INTO merchants (name, public_key, thumbprint, created) VALUES (?, ?, ?, ?)
-			ON CONFLICT (name) DO UPDATE SET public_key = excluded.public_key, thumbprint = excluded.thumbprint`,
+			ON CONFLICT (name) DO UPDATE SET public_key = excluded.public_key, thumbprint = excluded.thumbprint
+			WHERE excluded.thumbprint <> ''`,
 			name, append([]byte{}, key...), thumbprint, p.now().UnixMilli())
 		if err != nil {
 			return err

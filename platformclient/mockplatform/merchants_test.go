@@ -202,6 +202,8 @@ func TestMerchant_OrdersOverHTTP(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, (&teller{w: w, key: otherKey}).get(show).Code)
 	require.Error(t, w.p.RegisterMerchant(t.Context(), "third", otherPublic), "a key names one merchant")
 	require.Error(t, w.p.RegisterMerchant(t.Context(), unloadMerchant, nil))
+	require.NoError(t, w.p.RegisterMerchant(t.Context(), "tea house", nil))
+	require.Equal(t, wallet.PurchasePaid, shop.offerOf(shop.get(show)).State, "it keeps its key")
 	_, err = w.p.ShopOrder(t.Context(), "nobody", "tea", 1, "")
 	require.ErrorIs(t, err, ErrNoMerchant)
 }
@@ -226,6 +228,18 @@ func TestMerchant_ServerDeliversByItself(t *testing.T) {
 	require.NoError(t, server.Close())
 	goleak.VerifyNone(t, before, goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*conn).serve"))
+}
+
+// A program that pays and ends at once still tells the merchant.
+func TestMerchant_IsToldBeforeThePlatformStops(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Now = time.Now })
+	w.clock = time.Now()
+	m, address := w.sampleMerchant()
+	w.paidOrder(address)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w.p.attend(ctx)
+	require.Len(t, m.delivered, 1)
 }
 
 // Many computers pay one order with many cards at once: one purchase is authorised.

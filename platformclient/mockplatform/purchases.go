@@ -257,7 +257,7 @@ func (p *Platform) signedPurchase(status int, statement wallet.PurchaseStatement
 // check runs the checks in their order; the first refusal ends them.
 func (y *paying) check() (*purchaseRefusal, error) {
 	for _, step := range []func() (*purchaseRefusal, error){
-		y.checkAccount, y.checkCard, y.checkOpen, y.checkOrder, y.checkAnswers, y.checkClaims,
+		y.checkAccount, y.checkCard, y.checkOpen, y.checkTries, y.checkOrder, y.checkAnswers, y.checkClaims, y.checkNumber,
 	} {
 		if found, err := step(); err != nil || found != nil {
 			return found, err
@@ -309,6 +309,22 @@ func (y *paying) checkOpen() (*purchaseRefusal, error) {
 	return &purchaseRefusal{api.CodePendingPurchase, wallet.PurchaseStatement{PendingOther: &pending}}, nil
 }
 
+// triesPerDay is how many purchases of one card may end in NOT_TAKEN on a business
+// day. MAC2 covers no terminal and no time, and only 16 bits of the terminal serial
+// keep an old one from fitting a new purchase: nobody may try them through.
+const triesPerDay = 100
+
+func (y *paying) checkTries() (*purchaseRefusal, error) {
+	reset := nextDay(y.p.now())
+	var tries int
+	_, err := y.tx.row(`SELECT COUNT(*) FROM purchases WHERE asn = ? AND state = 'NOT_TAKEN' AND created >= ?`,
+		[]any{y.card.asn.String(), reset.AddDate(0, 0, -1).UnixMilli()}, &tries)
+	if err != nil || tries < triesPerDay {
+		return nil, err
+	}
+	return &purchaseRefusal{api.CodeLimitCardCount, wallet.PurchaseStatement{LimitFen: triesPerDay, RetryAfter: &reset}}, nil
+}
+
 func (y *paying) checkOrder() (found *purchaseRefusal, err error) {
 	if y.order, err = findMerchantOrder(y.tx, y.request.MerchantOrder); err != nil {
 		return nil, err
@@ -356,6 +372,19 @@ func (y *paying) checkClaims() (*purchaseRefusal, error) {
 		return nil, err
 	}
 	return refusePurchase(api.CodeCardState), nil
+}
+
+// checkNumber refuses an offline number that the card has used up: a MAC2 proves the
+// number of its purchase, since the session key hangs on it, and the card counts
+// every debit. An old session cannot be claimed again to make its MAC2 fit.
+func (y *paying) checkNumber() (*purchaseRefusal, error) {
+	var used sql.NullInt64
+	_, err := y.tx.row(`SELECT MAX(number) FROM purchases WHERE asn = ? AND mac2_seen = 1 AND state IN ('PAID', 'REFUNDED')`,
+		[]any{y.card.asn.String()}, &used)
+	if err != nil || !used.Valid || int64(y.answer.number) > used.Int64 {
+		return nil, err
+	}
+	return refusePurchase(api.CodeStaleCardState), nil
 }
 
 // authorise draws terminal serial and probe, and gives MAC1.

@@ -1,6 +1,7 @@
 package mockplatform
 
 import (
+	"bytes"
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
@@ -11,13 +12,13 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"walletcompanion/platformclient/mockplatform/rules"
-	"walletcompanion/wallet/epcrypto"
 
 	"github.com/stretchr/testify/require"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
+	"walletcompanion/wallet/epcrypto"
 	"walletcompanion/wallet/virtualcard"
 )
 
@@ -743,4 +744,61 @@ func TestPurchase_ForgedTACAgainstTheBalanceIsSuspense(t *testing.T) {
 	require.Equal(t, wallet.PurchaseSuspense, c.statementOf(answer).State)
 	require.Equal(t, []string{string(rules.CauseBalance)}, w.alarms())
 	w.check()
+}
+
+// Nothing authenticates the answer to INITIALIZE FOR PURCHASE, and MAC2 covers only
+// the amount: a client that claims the session of an earlier purchase again is
+// refused before it could hope for the same terminal serial.
+func TestPurchase_OldSessionIsNotClaimedAgain(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{Balance: 5000})
+	c := w.teller(testPhone)
+	first := c.pay(k, w.shopOrder(1234), 1234)
+	granted, grant := first.authorised()
+	require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(grant, nil, k.debit(granted))).State)
+	again := c.pay(k, w.shopOrder(1234), 1234)
+	again.request.Open.Steps = first.request.Open.Steps
+	again.refusedWith(api.CodeStaleCardState)
+	c.pay(k, w.shopOrder(1234), 1234).authorised()
+}
+
+func TestPurchase_NobodyTriesSerialsThrough(t *testing.T) {
+	w := newWorld(t)
+	c, k, _, _, grant := w.begin(virtualcard.Spec{Balance: 5000})
+	answer, _ := c.touch(k, grant, false)
+	require.Equal(t, wallet.PurchaseNotTaken, c.statementOf(answer).State)
+	copyRow := strings.ReplaceAll(purchaseColumns, "\n", " ")
+	from := strings.Replace(strings.Replace(copyRow, "id, key,", "n.i || id, n.i || key,", 1), "merchant_order", "n.i || merchant_order", 1)
+	w.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+		INSERT INTO purchases (`+copyRow+`) SELECT `+from+` FROM purchases, n`, triesPerDay-2)
+	code := w.shopOrder(100)
+	_, grant = c.pay(k, code, 100).authorised()
+	answer, _ = c.touch(k, grant, false)
+	require.Equal(t, wallet.PurchaseNotTaken, c.statementOf(answer).State)
+	told := c.pay(k, code, 100).refusedWith(api.CodeLimitCardCount)
+	require.Equal(t, nextDay(w.clock).UTC(), told.RetryAfter.UTC())
+	w.clock = nextDay(w.clock)
+	c.login()
+	c.pay(k, code, 100).authorised()
+}
+
+// Whatever a client says that a card answered, it is read or refused.
+func FuzzReadPurchaseOpen(f *testing.F) {
+	good := make([]byte, 15)
+	good[3] = 200
+	f.Add(make([]byte, 30), good, []byte{0x90, 0x00}, 3)
+	f.Add(make([]byte, 28), good[:14], []byte{0x90, 0x00}, 3)
+	f.Add([]byte{}, []byte{}, []byte{}, 0)
+	f.Fuzz(func(t *testing.T, info, init, sw []byte, count int) {
+		steps := []wallet.StepResult{{SW: wallet.Hex{0x90, 0x00}}, {SW: wallet.Hex{0x90, 0x00}, Data: info}, {SW: sw, Data: init}}
+		open := &api.Open{Steps: steps[:max(0, min(count, 3))]}
+		asn, answer, ok := readPurchaseOpen(open)
+		want := count >= 3 && len(info) >= 28 && len(info) <= 34 && len(init) == 15 && bytes.Equal(sw, []byte{0x90, 0x00})
+		require.Equal(t, want, ok)
+		if ok {
+			require.Equal(t, info[10:20], asn[:])
+			require.Equal(t, init[11:15], answer.random[:])
+			require.GreaterOrEqual(t, answer.balance, wallet.Fen(0))
+		}
+	})
 }

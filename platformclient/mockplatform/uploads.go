@@ -2,6 +2,7 @@ package mockplatform
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"walletcompanion/platformclient/mockplatform/rules"
@@ -39,7 +40,7 @@ func (p *Platform) UploadOffline(ctx context.Context, lines []OfflinePurchase) (
 				return err
 			}
 		}
-		return p.audit(tx, "admin", "upload", "offline purchases", wallet.Fen(report.Accepted).Yuan())
+		return p.audit(tx, "admin", "upload", "offline purchases", fmt.Sprintf("%+v", report))
 	})
 	return report, err
 }
