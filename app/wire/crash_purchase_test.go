@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -453,4 +454,71 @@ func (w *world) purchaseKillRow(s *shop, console string, fault wire.Fault, varia
 	require.True(t, errors.As(err, &exit), "%v", err)
 	require.Equal(t, fault.ExpectExit, exit.ExitCode())
 	w.touchPurchase(purchaseTouch{shop: s, fault: fault, variant: variant, profile: touchProfile, same: same, code: code, start: opening, main: main})
+}
+
+// TestE2E_TheOutboxDeliversWithoutTheCard: a result that could not be sent is sent
+// later from the disk, and the goods are delivered.
+func TestE2E_TheOutboxDeliversWithoutTheCard(t *testing.T) {
+	w, s := newWorld(t), newShop(t)
+	w.newCard(virtualcard.Standard)
+	code := w.offer(s, price)
+	program := w.open(w.profile, "pay-result-lost")
+	result, err := pay(program, code)
+	require.Equal(t, "PURCHASE_UNDELIVERED", core.Explain(err).Code)
+	require.True(t, *result.Debited)
+	require.False(t, result.Delivered)
+	views, stale := program.Core.Orders(t.Context(), true)
+	program.Close()
+	require.Error(t, stale, "the network is gone")
+	require.Equal(t, "wait", views[0].Next)
+	require.True(t, *views[0].Debited && !views[0].Delivered)
+
+	require.NoError(t, os.Remove(w.card)) // the card may be anywhere
+	w.newCard(virtualcard.Standard)
+	program = w.open(w.profile, "")
+	acknowledged, err := program.Core.FlushOutbox(t.Context())
+	require.NoError(t, err)
+	require.Len(t, acknowledged, 1)
+	require.Equal(t, wallet.LoadState(wallet.PurchasePaid), acknowledged[0].State)
+	acknowledged, err = program.Core.FlushOutbox(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, acknowledged)
+	program.Close()
+	w.booksAndCallbacks()
+	require.Equal(t, 1, s.deliveries(code))
+}
+
+// TestE2E_BooksEndTheDoubt: what the card cannot prove, the books decide when the
+// upload window has closed; the next contact tells this computer.
+func TestE2E_BooksEndTheDoubt(t *testing.T) {
+	w, s := newWorld(t), newShop(t)
+	w.newCard(virtualcard.ProveNone)
+	code, main := w.offer(s, price), w.main()
+	program := w.open(w.profile, "debit-answer-lost")
+	_, err := pay(program, code)
+	program.Close()
+	require.Equal(t, core.ExitOpen, exitOf(err))
+	program = w.open(w.profile, "")
+	lines, err := settle(program, wallet.IntentSettle)
+	program.Close()
+	require.NoError(t, err)
+	require.Equal(t, wallet.LoadState(wallet.PurchaseDoubtful), lines[0].To)
+
+	later, err := mockplatform.Open(mockplatform.Config{Dir: w.platform, Demo: true, Now: func() time.Time { return time.Now().AddDate(0, 0, 31) }})
+	require.NoError(t, err)
+	report, err := later.SettleDoubtful(t.Context())
+	require.NoError(t, errors.Join(err, later.Close()))
+	require.Equal(t, 1, report.Refunded)
+
+	program = w.open(w.profile, "")
+	lines, err = settle(program, wallet.IntentSettle)
+	program.Close()
+	require.NoError(t, err)
+	require.Equal(t, wallet.LoadState(wallet.PurchaseRefunded), lines[0].To)
+	require.True(t, *lines[0].Debited)
+	require.False(t, lines[0].Delivered)
+	require.Equal(t, main+price, w.main())
+	w.booksAndCallbacks()
+	require.Zero(t, s.deliveries(code))
+	w.journalIsClosed(w.profile, lines)
 }
