@@ -25,6 +25,9 @@ func (l SyncLine) told(statement wallet.PurchaseStatement) SyncLine {
 	}
 	l.To, l.Evidence = wallet.LoadState(statement.State), orNone(statement.Evidence)
 	l.Debited, l.Delivered, l.DoubtEnds = statement.Debited, statement.Delivered, statement.DoubtEnds
+	if statement.State == wallet.PurchaseDeclined && l.Debited == nil {
+		l.Debited = new(bool) // never authorised, so never debited
+	}
 	return l
 }
 
