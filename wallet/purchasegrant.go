@@ -19,6 +19,11 @@ const (
 	KindPurchase = "purchase"
 )
 
+// PurchaseProbeAmount stands in INITIALIZE FOR LOAD over the probe of a purchase. No
+// CREDIT follows it, and the purchase's own amount might be more than the card
+// still takes.
+const PurchaseProbeAmount Fen = 1
+
 // PurchaseStateName is the platform's state of an online purchase (protocol §2.19).
 type PurchaseStateName string
 

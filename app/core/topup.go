@@ -66,7 +66,7 @@ func (c *Core) TopUp(ctx context.Context, ask TopUpAsk) (TopUpResult, error) {
 		return result, err
 	}
 	result.Purse = purse
-	if err := c.refuseWhileOpen(ctx, purse.ASN); err != nil {
+	if err := c.refuseWhileOpen(ctx, purse.ASN, wallet.KindLoad); err != nil {
 		return result, err
 	}
 	order, script, err := c.confirm(ctx, purse, ask)

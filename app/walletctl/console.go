@@ -107,7 +107,7 @@ func (c *console) detail(failure *core.Failure, err error) map[string]any {
 	}
 	if failure.Order != nil {
 		detail["order"] = orderObject{
-			Order: failure.Order.Order, Key: failure.Order.Key, Kind: "load", Stage: failure.Order.Stage,
+			Order: failure.Order.Order, Key: failure.Order.Key, Kind: kindOf(*failure.Order), Stage: failure.Order.Stage,
 			AmountFen: failure.Order.Amount, ASNMasked: failure.Order.ASN.Masked(), Attempt: failure.Order.Attempt,
 		}
 	}
@@ -126,6 +126,13 @@ type orderObject struct {
 	AmountFen wallet.Fen   `json:"amountFen"`
 	ASNMasked string       `json:"asnMasked"`
 	Attempt   int          `json:"attempt"`
+}
+
+func kindOf(entry wallet.Entry) string {
+	if entry.IsPurchase() {
+		return wallet.KindPurchase
+	}
+	return wallet.KindLoad
 }
 
 func orderName(entry wallet.Entry) string {

@@ -169,7 +169,7 @@ func (p *Program) hookChip(chip virtualcard.Chip, save func([]byte) error) reade
 	faulty := &faultyChip{Chip: chip, a: p.accident}
 	if ours {
 		faulty.block = card.Block
-		faulty.tear = func() { card.TearAt(virtualcard.Tear{INS: 0x52, When: virtualcard.Inside}) }
+		faulty.tear = func(ins byte) { card.TearAt(virtualcard.Tear{INS: ins, When: virtualcard.Inside}) }
 	}
 	return faulty
 }
