@@ -20,7 +20,7 @@ import (
 
 // flags choose what the settings would; empty ones are as last time.
 type flags struct {
-	Reader   string `default:"auto" placeholder:"R" help:"auto, pcsc:NAME, or virtual:FILE."`
+	Reader   string `default:"auto" placeholder:"R" help:"auto, pcsc:NAME, virtual:FILE, or demo (a virtual card of one's own)."`
 	Profile  string `placeholder:"DIR" help:"Folder of this client's own data."`
 	Platform string `placeholder:"P" help:"demo, demo:DIR, or https://HOST:PORT."`
 	CA       string `name:"ca" placeholder:"FILE" help:"Platform profile file: CA, pins, signer and HPKE keys."`
@@ -54,6 +54,9 @@ func run(chosen flags) int {
 		return code
 	}
 	defer program.Close()
+	if chosen.Reader == "auto" {
+		look.TryCard = program.UseDemoCard
+	}
 	if err := ui.Run(ctx, program.Core, look); err != nil {
 		return refuse(chosen, err)
 	}

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,6 +20,12 @@ func (w stageWatcher) Write(ctx context.Context, entry wallet.Entry) error {
 		w.core.BeforeStage(entry.Stage)
 	}
 	err := w.core.Store.Write(ctx, entry)
+	if err == nil && entry.Stage == wallet.StageCredited {
+		select {
+		case w.core.credited <- struct{}{}:
+		default: // somebody is told already
+		}
+	}
 	if w.core.AfterStage != nil {
 		w.core.AfterStage(entry.Stage)
 	}
@@ -60,6 +67,16 @@ func (c *Core) sendResult(ctx context.Context, entry wallet.Entry) (*wallet.Orde
 	return &state, state.State == wallet.StateLoaded
 }
 
+// deliverAny sends a result of either kind. The state of a purchase stands under
+// its own name.
+func (c *Core) deliverAny(ctx context.Context, entry wallet.Entry) (wallet.OrderState, error) {
+	if !entry.IsPurchase() {
+		return c.deliver(ctx, entry)
+	}
+	statement, err := c.deliverPurchase(ctx, entry)
+	return wallet.OrderState{Key: entry.Key, Order: statement.Purchase, State: wallet.LoadState(statement.State), Evidence: statement.Evidence}, err
+}
+
 // deliver sends one credited entry and books the answer.
 func (c *Core) deliver(ctx context.Context, entry wallet.Entry) (wallet.OrderState, error) {
 	state, raw, err := c.Platform.Result(ctx, entry)
@@ -99,7 +116,7 @@ func (c *Core) FlushOutbox(ctx context.Context) (acknowledged []wallet.OrderStat
 		return nil, err
 	}
 	for _, row := range rows {
-		state, sendErr := c.deliver(ctx, row.Entry)
+		state, sendErr := c.deliverAny(ctx, row.Entry)
 		if sendErr != nil {
 			err = sendErr
 			_ = c.Store.Delay(ctx, row.Key, c.Now().Add(outboxDelay(row.Tries)))
@@ -109,6 +126,33 @@ func (c *Core) FlushOutbox(ctx context.Context) (acknowledged []wallet.OrderStat
 		acknowledged = append(acknowledged, state)
 	}
 	return acknowledged, err
+}
+
+// keepSending sends results until ctx ends: what an earlier process left behind, and
+// whatever is credited later. It sleeps while nothing waits to be sent.
+func (c *Core) keepSending(ctx context.Context) {
+	for failures := 0; ; {
+		_, err := c.FlushOutbox(ctx)
+		var again <-chan time.Time
+		if err != nil || c.holdsResults(ctx) {
+			again = time.After(outboxDelay(failures))
+			failures++
+		} else {
+			failures = 0
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.credited:
+		case <-again:
+		}
+	}
+}
+
+// holdsResults reports whether a result waits for its next try.
+func (c *Core) holdsResults(ctx context.Context) bool {
+	entries, err := c.Store.Entries(ctx, EntryFilter{OpenOnly: true})
+	return err == nil && slices.ContainsFunc(entries, func(e wallet.Entry) bool { return e.Stage == wallet.StageCredited })
 }
 
 // outboxDelay doubles from one second to fifteen minutes.
@@ -150,7 +194,14 @@ func (c *Core) resendKept(ctx context.Context, epoch int) bool {
 		if entry.Stage != wallet.StageConfirmed || entry.Grant == nil || entry.Epoch >= epoch {
 			continue // credited ones are in the outbox, open ones bring their grant with the evidence
 		}
-		if _, _, err := c.Platform.Result(ctx, entry); err != nil {
+		if entry.IsPurchase() && len(entry.TAC) == 0 {
+			continue // a purchase is brought back by what the card answered alone
+		}
+		send := func() (err error) { _, _, err = c.Platform.Result(ctx, entry); return err }
+		if entry.IsPurchase() {
+			send = func() (err error) { _, _, err = c.Platform.PurchaseResult(ctx, entry); return err }
+		}
+		if send() != nil {
 			all = false
 		}
 	}

@@ -73,6 +73,9 @@ func (c *Core) Run(ctx context.Context, publish func(State)) error {
 	defer w.workers.Wait()
 	defer stop()
 
+	if c.Platform != nil {
+		w.workers.Go(func() { c.keepSending(ctx) })
+	}
 	changes := make(chan readersSeen, 1)
 	w.workers.Go(func() {
 		_ = c.Config.Readers.Watch(ctx, func(infos []reader.Info, err error) {

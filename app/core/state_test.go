@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -266,6 +267,7 @@ type platform struct {
 	core.Platform
 	asked chan struct{}
 	goOn  chan error
+	ended chan struct{} // closed when a Connect was given up
 }
 
 func (p *platform) Connect(ctx context.Context) error {
@@ -278,6 +280,9 @@ func (p *platform) Connect(ctx context.Context) error {
 	case err := <-p.goOn:
 		return err
 	case <-ctx.Done():
+		if p.ended != nil {
+			close(p.ended)
+		}
 		return ctx.Err()
 	}
 }
@@ -324,7 +329,7 @@ func TestRunTouchesACardWithOpenOrders(t *testing.T) {
 
 // A platform that never answers must not keep the next card from being read.
 func TestRunReadsWhileThePlatformIsSilent(t *testing.T) {
-	line := &platform{asked: make(chan struct{}), goOn: make(chan error)}
+	line := &platform{asked: make(chan struct{}), goOn: make(chan error), ended: make(chan struct{})}
 	w := watch(t, func(config *core.Config) {
 		config.Platform = line
 		config.LockMoney = func(context.Context) (func(), error) { return func() {}, nil }
@@ -336,6 +341,11 @@ func TestRunReadsWhileThePlatformIsSilent(t *testing.T) {
 	read, _ := w.until(0, ofCard(serialB))
 	require.False(t, read.Settling)
 	require.Nil(t, read.Unsettled)
+	select {
+	case <-line.ended:
+	case <-time.After(20 * time.Second):
+		require.FailNow(t, "the touch outlives its card, and would hold the reader")
+	}
 }
 
 func TestRunShowsWhatWasReadBefore(t *testing.T) {
@@ -349,4 +359,42 @@ func TestRunShowsWhatWasReadBefore(t *testing.T) {
 	state, _ := w.until(0, func(s core.State) bool { return s.Cached != nil })
 	require.Equal(t, wallet.Fen(12_34), state.Cached.Balance)
 	require.True(t, at.Equal(state.Cached.At))
+}
+
+func TestRunShowsOnlyOrdersThatMayHaveMoney(t *testing.T) {
+	kept, err := store.Open(t.TempDir(), store.Options{})
+	require.NoError(t, err)
+	defer kept.Close()
+	openOrder(t, kept, serialA)
+	require.NoError(t, kept.Write(t.Context(), wallet.Entry{Key: "k2", Stage: wallet.StageIntent, ASN: serialB, Amount: 70_00, At: time.Now()}))
+	w := watch(t, func(config *core.Config) { config.Store = kept })
+	state, _ := w.until(0, inPhase(core.CardNone))
+	require.Len(t, state.Open, 1)
+	require.Equal(t, wallet.Fen(50_00), state.Open[0].Amount)
+}
+
+// A purse that hides its balance must not turn the last known one into zero.
+func TestRunKeepsTheLastKnownBalance(t *testing.T) {
+	w := watch(t, nil)
+	card := &shyChip{Card: newCard(t, serialA, 86_50, 2)}
+	w.slot.Insert(card)
+	w.until(0, inPhase(core.CardRead))
+	card.hides.Store(true)
+	w.core.Reread()
+	hidden, _ := w.until(0, func(s core.State) bool { return s.Card == core.CardRead && !s.Purse.BalanceKnown })
+	require.Len(t, hidden.Purse.Records, 2)
+	require.Equal(t, wallet.Fen(86_50), hidden.Cached.Balance)
+}
+
+// shyChip refuses GET BALANCE once it is told to.
+type shyChip struct {
+	*virtualcard.Card
+	hides atomic.Bool
+}
+
+func (c *shyChip) Transmit(command []byte) ([]byte, error) {
+	if c.hides.Load() && command[1] == 0x5C {
+		return []byte{0x69, 0x85}, nil
+	}
+	return c.Card.Transmit(command)
 }

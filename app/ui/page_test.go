@@ -334,7 +334,7 @@ func TestPageIsHonestAboutRecords(t *testing.T) {
 	s.has(t, "记录没有读全", "这条记录不完整", "没有日期", "没有存入历史")
 	state.Purse.BalanceKnown = false
 	s.Render(state)
-	s.has(t, "余额没有读到")
+	s.has(t, "余额没有读到", "上次读到", "286.50 元")
 	s.lacks(t, "1,286.50")
 }
 

@@ -23,7 +23,7 @@ import (
 // globals are the flags that every command takes.
 type globals struct {
 	JSON            bool          `name:"json" help:"Print one JSON object on standard output."`
-	Reader          string        `name:"reader" default:"auto" placeholder:"R" help:"auto, pcsc:NAME, or virtual:FILE."`
+	Reader          string        `name:"reader" default:"auto" placeholder:"R" help:"auto, pcsc:NAME, virtual:FILE, or demo (a virtual card of one's own)."`
 	Platform        string        `name:"platform" placeholder:"P" help:"demo, demo:DIR, or https://HOST:PORT."`
 	CA              string        `name:"ca" placeholder:"FILE" help:"Platform profile file: CA, pins, signer and HPKE keys."`
 	Profile         string        `name:"profile" placeholder:"DIR" help:"Folder of this client's own data."`
@@ -48,6 +48,8 @@ type commands struct {
 	Statement statementCmd `cmd:"" help:"Movements on the main account."`
 	Cards     cardsCmd     `cmd:"" help:"Cards of the account."`
 	Topup     topupCmd     `cmd:"" help:"Load value onto the card (圈存)."`
+	Pay       payCmd       `cmd:"" help:"Pay a merchant's order from the card (消费)."`
+	Unload    unloadCmd    `cmd:"" help:"Return value from the card to the main account (取回余额)."`
 	Sync      syncCmd      `cmd:"" help:"Settle what is open for the card on the reader (充值同步)."`
 	Orders    ordersCmd    `cmd:"" help:"Where is my money."`
 	Receipt   receiptCmd   `cmd:"" help:"Receipt of an order."`
@@ -93,7 +95,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		con.JSON = con.JSON || slices.Contains(args, "--json") // it may stand behind what was not understood
 		return con.fail(&core.Failure{Code: "USAGE", Err: err})
 	}
-	if wire.IsProcessFault(cli.Fault) && !wire.UnderSupervision() {
+	if wire.IsProcessFault(cli.Fault) && !wire.UnderSupervision() && kctx.Command() != "demo" { // the demo kills its own top-up
 		return wire.Supervise(cli.Fault, args, stdin, stdout, stderr)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -13,12 +13,22 @@ import (
 )
 
 type platformCmd struct {
-	Serve     platformServeCmd   `cmd:"" help:"Run the embedded platform as a process."`
-	Seed      platformSeedCmd    `cmd:"" help:"Make a ready user with demo credentials."`
-	IssueCard platformIssueCmd   `cmd:"" name:"issue-card" help:"Personalise a card and export its card-level keys (demo platforms only)."`
-	Check     platformCheckCmd   `cmd:"" help:"Audit the books, also while another process serves them."`
-	Backup    platformBackupCmd  `cmd:"" help:"Take a snapshot of a live platform."`
-	Restore   platformRestoreCmd `cmd:"" help:"Restore a snapshot; starts a new epoch."`
+	Serve     platformServeCmd     `cmd:"" help:"Run the embedded platform as a process."`
+	Seed      platformSeedCmd      `cmd:"" help:"Make a ready user with demo credentials."`
+	IssueCard platformIssueCmd     `cmd:"" name:"issue-card" help:"Personalise a card and export its card-level keys (demo platforms only)."`
+	ShopOrder platformShopOrderCmd `cmd:"" name:"shop-order" help:"Make a merchant's order, to be paid with pay."`
+	Check     platformCheckCmd     `cmd:"" help:"Audit the books, also while another process serves them."`
+	Backup    platformBackupCmd    `cmd:"" help:"Take a snapshot of a live platform."`
+	Restore   platformRestoreCmd   `cmd:"" help:"Restore a snapshot; starts a new epoch."`
+}
+
+// existingPlatform opens a directory that holds a platform: looking must not make one
+// where a name was mistyped.
+func existingPlatform(dir string) (*mockplatform.Platform, error) {
+	if !mockplatform.Exists(dir) {
+		return nil, &core.Failure{Code: "USAGE", Err: fmt.Errorf("%s holds no platform", dir)}
+	}
+	return openPlatformDir(dir)
 }
 
 func openPlatformDir(dir string) (*mockplatform.Platform, error) {
@@ -121,7 +131,7 @@ type platformCheckCmd struct {
 }
 
 func (cmd platformCheckCmd) Run(ctx context.Context, con *console) error {
-	platform, err := openPlatformDir(cmd.Dir)
+	platform, err := existingPlatform(cmd.Dir)
 	if err != nil {
 		return err
 	}
@@ -175,7 +185,7 @@ type platformBackupCmd struct {
 }
 
 func (cmd platformBackupCmd) Run(ctx context.Context, con *console) error {
-	platform, err := openPlatformDir(cmd.Dir)
+	platform, err := existingPlatform(cmd.Dir)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ type readerObject struct {
 }
 
 func (cmd readersCmd) Run(ctx context.Context, con *console) error {
-	program, err := con.open(ctx, false)
+	program, err := con.openCard(ctx)
 	if err != nil {
 		return err
 	}
@@ -138,11 +139,12 @@ type queryObject struct {
 	APDUsProbe     int           `json:"apdusProbe"`
 	ElapsedMS      float64       `json:"elapsedMS"`
 	More           []purseObject `json:"more"`
+	Warning        string        `json:"warning,omitempty"` // why the reading is not in the history
 	FaultHit       *bool         `json:"faultHit,omitempty"`
 }
 
 func (cmd queryCmd) Run(ctx context.Context, con *console) error {
-	program, err := con.open(ctx, false)
+	program, err := con.openCard(ctx)
 	if err != nil {
 		return err
 	}
@@ -166,6 +168,7 @@ func (cmd queryCmd) Run(ctx context.Context, con *console) error {
 		object.FaultHit = &hit
 	}
 	if result.Warning != nil {
+		object.Warning = core.Explain(result.Warning).Code
 		con.say(con.t("console.historyNotKept", "Cause", result.Warning.Error()))
 	}
 	return con.print(object, func(w io.Writer) {
@@ -267,16 +270,20 @@ func (c *console) printRecord(w io.Writer, record recordObject, card string) {
 	if record.Problem != nil {
 		problem = "! " + *record.Problem
 	}
-	amount := padded(signOf(record.TypeCode)+record.AmountFen.Yuan(), amountWidth)
+	amount := padded(directed(record), amountWidth)
 	fmt.Fprintf(w, "%5d\t%s\t%s\t%s\t%s\t%s\t%s\n", record.Counter, when, record.Type, amount, record.Terminal, card, problem)
 }
 
-// signOf: loads raise the balance, everything else that is logged lowers it.
-func signOf(typeCode string) string {
-	if typeCode == "01" || typeCode == "02" {
-		return "+"
+// directed is the amount with its direction: loads raise the balance, everything
+// else that is logged lowers it. Entering a metro station is logged with 0.00.
+func directed(record recordObject) string {
+	switch {
+	case record.AmountFen == 0:
+		return record.AmountFen.Yuan()
+	case record.TypeCode == "01" || record.TypeCode == "02":
+		return "+" + record.AmountFen.Yuan()
 	}
-	return "-"
+	return "-" + record.AmountFen.Yuan()
 }
 
 type historyCmd struct {
@@ -365,19 +372,17 @@ func (cmd historyCmd) filter() (filter core.HistoryFilter, err error) {
 		filter.To = filter.To.AddDate(0, 0, 1)
 	}
 	for _, code := range strings.FieldsFunc(cmd.Type, func(r rune) bool { return r == ',' }) {
-		var value byte
-		if _, err := fmt.Sscanf(code, "%02X", &value); err != nil {
+		value, err := strconv.ParseUint(code, 16, 8)
+		if err != nil || len(code) != 2 {
 			return filter, fmt.Errorf("type %q is not two hex digits", code)
 		}
-		filter.Types = append(filter.Types, value)
+		filter.Types = append(filter.Types, byte(value))
 	}
-	for text, target := range map[string]*wallet.Fen{cmd.Min: &filter.Min, cmd.Max: &filter.Max} {
-		if text == "" {
-			continue
-		}
-		if *target, err = wallet.ParseYuan(text); err != nil && !errors.Is(err, wallet.ErrAmountNeedsPoint) {
-			return filter, err
-		}
+	if filter.Min, err = bound(cmd.Min); err != nil {
+		return filter, err
+	}
+	if filter.Max, err = bound(cmd.Max); err != nil {
+		return filter, err
 	}
 	if cmd.Card != "" {
 		asn, err := wallet.ParseASN(cmd.Card)
@@ -387,6 +392,18 @@ func (cmd historyCmd) filter() (filter core.HistoryFilter, err error) {
 		filter.ASN = &asn
 	}
 	return filter, nil
+}
+
+// bound reads an amount that only selects: 5000 without a point does no harm here.
+func bound(text string) (wallet.Fen, error) {
+	if text == "" {
+		return 0, nil
+	}
+	amount, err := wallet.ParseYuan(text)
+	if errors.Is(err, wallet.ErrAmountNeedsPoint) {
+		err = nil
+	}
+	return amount, err
 }
 
 // shanghai is the zone of cards and business days; it has no summer time.

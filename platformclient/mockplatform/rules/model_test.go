@@ -86,26 +86,35 @@ func search[S comparable](t *testing.T, start S, moves func(S) []move[S], judge 
 		parent int
 		step   step
 	}
-	known := map[S]struct{}{start: {}}
-	states, visits := []S{start}, []visit{{parent: -1}}
-	for at := 0; at < len(states); at++ {
-		if kind := judge(states[at]); kind != none {
-			found := finding{states: len(states), kind: kind}
-			for i := at; visits[i].parent >= 0; i = visits[i].parent {
-				found.steps = append([]string{visits[i].step.String()}, found.steps...)
-			}
-			return found
-		}
-		for _, m := range moves(states[at]) {
-			if _, seen := known[m.to]; seen {
-				continue
-			}
-			known[m.to] = struct{}{}
-			states, visits = append(states, m.to), append(visits, visit{at, m.step})
-		}
-		require.Less(t, len(states), maxStates, "the bounds do not end the search")
+	type arrival struct {
+		state S
+		visit int
 	}
-	return finding{states: len(states)}
+	known := map[S]struct{}{start: {}}
+	visits, level := []visit{{parent: -1}}, []arrival{{start, 0}}
+	for len(level) > 0 {
+		var next []arrival
+		for _, here := range level {
+			if kind := judge(here.state); kind != none {
+				found := finding{states: len(visits), kind: kind}
+				for i := here.visit; visits[i].parent >= 0; i = visits[i].parent {
+					found.steps = append([]string{visits[i].step.String()}, found.steps...)
+				}
+				return found
+			}
+			for _, m := range moves(here.state) {
+				if _, seen := known[m.to]; seen {
+					continue
+				}
+				known[m.to] = struct{}{}
+				next = append(next, arrival{m.to, len(visits)})
+				visits = append(visits, visit{here.visit, m.step})
+			}
+			require.Less(t, len(visits), maxStates, "the bounds do not end the search")
+		}
+		level = next
+	}
+	return finding{states: len(visits)}
 }
 
 // safe asserts an exhausted search that was about something: orders were loaded,
