@@ -20,6 +20,15 @@ func scenario(t *testing.T, play func(t *testing.T, w *world, c *computer, k *ch
 		w := &world{t: t, dir: dir, grants: map[wallet.TerminalNumber]wallet.Grant{}, mayRestore: true, luck: rand.New(rand.NewPCG(1, 1))}
 		w.report.Counts = map[string]int{}
 		defer w.close()
+		defer func() {
+			if trouble := recover(); trouble != nil {
+				if broken, is := trouble.(violation); is {
+					t.Error(broken)
+					return
+				}
+				panic(trouble)
+			}
+		}()
 		w.policy = mockplatform.DefaultPolicy()
 		w.policy.Limits = api.Limits{PurseCap: 50_000_00, LoadMin: 1, LoadMax: 2_000_00}
 		w.openPlatform()
