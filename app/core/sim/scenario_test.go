@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"walletcompanion/app/core"
 	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform"
 	"walletcompanion/wallet"
@@ -88,6 +89,10 @@ func TestScenario_ProvenLoadIsSentAgain(t *testing.T) {
 		other := w.computers[1]
 		other.place(k)
 		w.sync(other, wallet.IntentSettle)
+		w.sync(c, wallet.IntentSettle) // hears how it ended, without the card
+		entries, err := c.store.Entries(ctx(), core.EntryFilter{OpenOnly: true})
+		require.NoError(t, err)
+		require.Empty(t, entries)
 		w.goBack()
 	})
 }
@@ -116,9 +121,11 @@ func TestScenario_ReopenedOrderIsCompletedElsewhere(t *testing.T) {
 		w.backup(c)
 		other := w.computers[1]
 		other.place(k)
-		require.Equal(t, wallet.StateVoided, w.sync(other, wallet.IntentCancel)[0].To)
+		require.Len(t, w.sync(other, wallet.IntentCancel), 1)
 		w.goBack()
-		require.Equal(t, wallet.StateLoaded, w.sync(other, wallet.IntentComplete)[0].To)
+		lines := w.sync(other, wallet.IntentComplete)
+		require.Len(t, lines, 1)
+		require.Equal(t, wallet.StateLoaded, lines[0].To)
 		require.Len(t, k.credits, 1)
 	})
 }
