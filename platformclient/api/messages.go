@@ -12,7 +12,7 @@ import (
 
 // Paths of the interface. {…} stands for one path element.
 const (
-	PathHello         = "/v1/hello"               // GET
+	PathHello         = "/v1/hello"               // GET → ⟨Hello⟩
 	PathSMSCodes      = "/v1/sms-codes"           // POST SMSRequest → SMSSent
 	PathRegistrations = "/v1/registrations"       // POST
 	PathDevices       = "/v1/devices"             // POST DeviceRequest → DeviceAnswer

@@ -74,7 +74,8 @@ type Platform struct {
 	places  chan struct{} // maxAtOnce requests at a time
 	senders *senderLimit
 	handler http.Handler
-	epoch   int // only a restore raises it, and that needs the directory for itself
+	listed  []Route // what handler serves
+	epoch   int     // only a restore raises it, and that needs the directory for itself
 
 	mu  sync.Mutex // guards random and url
 	url string

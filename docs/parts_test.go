@@ -1,0 +1,3 @@
+package docs
+
+var parts = map[string]part{}
