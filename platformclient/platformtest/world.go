@@ -159,20 +159,21 @@ func (w *world) ask(order wallet.Order, tid wallet.TerminalNumber) wallet.LoadAs
 	return wallet.LoadAsk{Order: order, Profile: profileName, KeyIndex: w.profile.KeyIndex, TID: tid, Steps: w.opened(order.Amount, tid)}
 }
 
-// opened runs the published script up to INITIALIZE FOR LOAD.
+// opened runs the published script up to INITIALIZE FOR LOAD, through the guard.
 func (w *world) opened(amount wallet.Fen, tid wallet.TerminalNumber) []wallet.StepResult {
 	w.t.Helper()
-	field := w.field()
+	guard := wallet.NewLoadGuard(w.field(), w.profile, wallet.Order{ASN: w.asn(), Amount: amount}, tid, 0, nil)
 	fill := strings.NewReplacer(
 		"{key_idx}", fmt.Sprintf("%02X", w.profile.KeyIndex), "{amount}", fmt.Sprintf("%08X", int64(amount)), "{tid}", tid.String())
 	var steps []wallet.StepResult
 	for _, step := range w.script().Steps {
-		command, err := hex.DecodeString(fill.Replace(step.APDU))
+		raw, err := hex.DecodeString(fill.Replace(step.APDU))
 		require.NoError(w.t, err)
-		answer, err := field.Transmit(w.t.Context(), command)
+		command, err := wallet.ParseCommand(raw)
 		require.NoError(w.t, err)
-		end := len(answer) - 2
-		steps = append(steps, wallet.StepResult{SW: answer[end:], Data: answer[:end]})
+		response, err := guard.Send(w.t.Context(), command)
+		require.NoError(w.t, err)
+		steps = append(steps, response.Step())
 	}
 	return steps
 }
