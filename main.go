@@ -54,6 +54,9 @@ func run(chosen flags) int {
 		return code
 	}
 	defer program.Close()
+	if chosen.Reader == "auto" {
+		look.TryCard = program.UseDemoCard
+	}
 	if err := ui.Run(ctx, program.Core, look); err != nil {
 		return refuse(chosen, err)
 	}

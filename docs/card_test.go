@@ -3,7 +3,9 @@ package docs
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sort"
@@ -23,6 +25,7 @@ import (
 
 const (
 	cardAmount = wallet.Fen(5000)
+	cardPrice  = wallet.Fen(150)
 	cardSeq    = 0x0021
 )
 
@@ -38,11 +41,11 @@ var signerSeed = make([]byte, ed25519.SeedSize)
 
 // conversation is a guard over a chip, in one kind of session.
 type conversation struct {
-	t       testing.TB
-	guard   *wallet.Guard
-	profile *wallet.Profile
-	tid     wallet.TerminalNumber
-	grant   wallet.Grant
+	t     testing.TB
+	guard *wallet.Guard
+	tid   wallet.TerminalNumber
+	grant *wallet.Grant   // what an accepted grant says; nil: none
+	pay   *wallet.Payment // of a purchase
 }
 
 // sessionKind is one column of the tables.
@@ -59,18 +62,26 @@ func sessionKinds() []sessionKind {
 		ProbeTID: probe, Epoch: 1, NotAfterS: 60}
 	again := grant
 	again.Attempt, again.TID, again.ProbeTID = 2, probe, wallet.TerminalNumber{0xC1, 9}
+	payment := wallet.Payment{Key: "K", ASN: cardASN, Amount: cardPrice, MerchantOrder: "M", Merchant: "Tea House", Goods: "tea"}
+	unpaid := wallet.OpenPurchase{Purchase: "P", ASN: cardASN, Amount: cardPrice, Number: cardSeq, Type: wallet.TypePurchaseEP, ProbeTID: probe, Epoch: 1}
 	return []sessionKind{
 		{"query", func(t testing.TB, card wallet.Card) *conversation {
-			return &conversation{t: t, guard: wallet.NewQueryGuard(card, nil), profile: profile}
+			return &conversation{t: t, guard: wallet.NewQueryGuard(card, nil)}
 		}},
 		{"load", func(t testing.TB, card wallet.Card) *conversation {
-			return &conversation{t, wallet.NewLoadGuard(card, profile, order, cardTID, 1, nil), profile, cardTID, grant}
+			return &conversation{t: t, guard: wallet.NewLoadGuard(card, profile, order, cardTID, 1, nil), tid: cardTID, grant: &grant}
 		}},
 		{"add card", func(t testing.TB, card wallet.Card) *conversation {
-			return &conversation{t, wallet.NewProbeGuard(card, profile, cardASN, cardTID, nil), profile, cardTID, grant}
+			return &conversation{t: t, guard: wallet.NewProbeGuard(card, profile, cardASN, cardTID, nil), tid: cardTID, grant: &grant}
 		}},
 		{"sync", func(t testing.TB, card wallet.Card) *conversation {
-			return &conversation{t, wallet.NewSyncGuard(card, profile, pending, wallet.Entry{}, 1, nil), profile, probe, again}
+			return &conversation{t: t, guard: wallet.NewSyncGuard(card, profile, pending, wallet.Entry{}, 1, nil), tid: probe, grant: &again}
+		}},
+		{"purchase", func(t testing.TB, card wallet.Card) *conversation {
+			return &conversation{t: t, guard: wallet.NewPurchaseGuard(card, profile, payment, cardTID, 1, nil), tid: cardTID, pay: &payment}
+		}},
+		{"settle purchase", func(t testing.TB, card wallet.Card) *conversation {
+			return &conversation{t: t, guard: wallet.NewPurchaseSettleGuard(card, profile, unpaid, nil), tid: probe}
 		}},
 	}
 }
@@ -97,14 +108,55 @@ func (k sessionKind) start(t testing.TB, to prepared) *conversation {
 	if to == pinTyped {
 		c.guard.AllowPIN([]byte{0x12, 0x34, 0x56}, 0)
 	}
-	if to >= opened && k.name != "query" {
-		c.send(c.initialize())
+	if to >= opened && c.tid != (wallet.TerminalNumber{}) {
+		c.send(c.opening())
 	}
 	if to == granted {
-		_, _ = c.guard.Accept(c.granted(), wallet.NewSignerKeys(signer().Public().(ed25519.PublicKey)), time.Now())
+		c.accept()
 	}
 	return c
 }
+
+// opening is the INITIALIZE with which this session begins.
+func (c *conversation) opening() string {
+	if c.pay != nil {
+		return payOpening
+	}
+	return c.initialize()
+}
+
+// accept lets the platform's grant pass, where the session takes one.
+func (c *conversation) accept() {
+	signers := wallet.NewSignerKeys(signer().Public().(ed25519.PublicKey))
+	if c.pay != nil {
+		_, err := c.guard.AcceptPurchase(c.authorised(), signers, time.Now())
+		require.NoError(c.t, err)
+		return
+	}
+	if c.grant != nil {
+		_, _ = c.guard.Accept(c.granted(), signers, time.Now()) // adding a card takes none
+	}
+}
+
+// authorised signs the debit of this conversation's INITIALIZE FOR PURCHASE.
+func (c *conversation) authorised() wallet.PurchaseGrantedScript {
+	init, fresh := c.guard.PurchaseInit()
+	require.True(c.t, fresh)
+	script := json.RawMessage(`[{"apdu":"` + debitExample + `","once":true},{"apdu":"805C000204"}]`)
+	sum := sha256.Sum256(script)
+	signed, err := wallet.Sign(wallet.DomainPurchaseGrant, wallet.PurchaseGrant{
+		Purchase: "P", Key: c.pay.Key, ASN: c.pay.ASN, Amount: c.pay.Amount, MerchantOrder: c.pay.MerchantOrder, Merchant: c.pay.Merchant,
+		Goods: c.pay.Goods, Terminal: c.tid, TerminalSerial: 7, Number: init.Number, Random: init.Raw[11:], Balance: init.Balance,
+		ProbeTID: probe, Epoch: 1, NotAfterS: 60, ScriptSHA256: sum[:],
+	}, signer())
+	require.NoError(c.t, err)
+	return wallet.PurchaseGrantedScript{Grant: signed, Script: script}
+}
+
+const (
+	payOpening   = "805001020B0100000096C101020304050F"
+	debitExample = "805401000F0000000720260315093045AABBCCDD08"
+)
 
 func signer() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(signerSeed) }
 
@@ -126,7 +178,7 @@ func (c *conversation) tryInitialize(amount wallet.Fen) bool {
 
 func (c *conversation) granted() wallet.GrantedScript {
 	issuer := wallettest.Issuer{Key: signer()}
-	return issuer.Sign(c.grant, []wallet.Step{{APDU: creditExample, Expect: []string{"9000"}, Once: true}, {APDU: "805C000204"}})
+	return issuer.Sign(*c.grant, []wallet.Step{{APDU: creditExample, Expect: []string{"9000"}, Once: true}, {APDU: "805C000204"}})
 }
 
 const creditExample = "805200000B20260315093045AABBCCDD04"
@@ -179,6 +231,12 @@ var apduForms = []apduForm{
 	{"80 50 00 02 0B ‹key 1›‹amount 4›‹terminal 6› 10", "{init}", "balance 4 ‖ online counter 2 ‖ key version 1 ‖ algorithm 1 ‖ random 4 ‖ MAC1 4", selected,
 		"Amount and terminal as confirmed, on the card that was confirmed; once, and once more only after the PIN that it asked for. 1 fen when a card is added."},
 	{"80 52 00 00 0B ‹date 4›‹time 3›‹MAC2 4› [04]", creditExample, "TAC 4", granted, "The command of an accepted grant, directly after the INITIALIZE that it answers. Never repeated."},
+	{"80 50 01 02 0B ‹key 1›‹amount 4›‹terminal 6› 0F", payOpening, "balance 4 ‖ offline counter 2 ‖ overdraft limit 3 ‖ key version 1 ‖ algorithm 1 ‖ random 4", selected,
+		"As the person confirmed, with a leased terminal number, once."},
+	{"80 54 01 00 0F ‹terminal serial 4›‹date 4›‹time 3›‹MAC1 4› [08]", debitExample, "TAC 4 ‖ MAC2 4", granted,
+		"The command of an accepted purchase grant, directly after the INITIALIZE that it answers. Never repeated."},
+	{"80 5A 00 06 02 ‹counter 2› 08", fmt.Sprintf("805A000602%04X08", cardSeq+1), "MAC2 4 ‖ TAC 4", selected,
+		"Settling a purchase; 09 in place of 06 on profiles that log composite purchases."},
 	{"80 5A 00 02 02 ‹counter 2› 08", fmt.Sprintf("805A000202%04X08", cardSeq+1), "MAC 4 ‖ TAC 4", selected,
 		"Settling asks for the order's counter + 1, then for the counter itself."},
 }
@@ -242,6 +300,13 @@ func refusedTable(t testing.TB, _ *source) string {
 		{"a second INITIALIZE", "load", opened, "805000020B0100001388C1010203040510"},
 		{"CREDIT without a grant", "load", opened, creditExample},
 		{"CREDIT with another MAC2", "load", granted, "805200000B20260315093045AABBCCDE04"},
+		{"another price", "purchase", selected, "805001020B0100000097C101020304050F"},
+		{"DEBIT without a grant", "purchase", opened, debitExample},
+		{"DEBIT with another MAC1", "purchase", granted, "805401000F0000000720260315093045AABBCCDE08"},
+		{"CREDIT in a purchase", "purchase", opened, creditExample},
+		{"the probe before DEBIT", "purchase", opened, "805000020B0100000001C1050403020110"},
+		{"INITIALIZE FOR PURCHASE in a load", "load", selected, payOpening},
+		{"a purchase while one is settled", "settle purchase", selected, payOpening},
 		{"a proof that is not of this order", "sync", selected, "805A000202000108"},
 		{"CHANGE PIN", "load", selected, "805E01000512FF3456FF"},
 		{"UPDATE BINARY", "load", selected, "00D6950001FF"},
@@ -269,24 +334,26 @@ func refusedTable(t testing.TB, _ *source) string {
 func sweepTable(t testing.TB, _ *source) string {
 	var rows [][]string
 	for _, kind := range sessionKinds() {
-		known, at := map[byte][]byte{}, map[byte]*conversation{}
+		type moment struct {
+			raw []byte
+			at  *conversation
+		}
+		known := map[byte][]moment{}
 		for _, form := range apduForms {
 			c := kind.start(t, form.need)
 			raw := c.example(form)
-			if _, twice := known[raw[1]]; !twice {
-				known[raw[1]], at[raw[1]] = raw, c
-			}
+			known[raw[1]] = append(known[raw[1]], moment{raw, c})
 		}
 		plain := kind.start(t, selected)
 		var passed []string
 		for class := range 256 {
 			for ins := range 256 {
-				raw, c := []byte{byte(class), byte(ins), 0, 0}, plain
-				if example, ok := known[byte(ins)]; ok {
-					raw, c = slices.Clone(example), at[byte(ins)]
+				tries := append([]moment{{[]byte{byte(class), byte(ins), 0, 0}, plain}}, known[byte(ins)]...)
+				if slices.ContainsFunc(tries, func(one moment) bool {
+					raw := slices.Clone(one.raw)
 					raw[0] = byte(class)
-				}
-				if c.allows(raw) {
+					return one.at.allows(raw)
+				}) {
 					passed = append(passed, code(fmt.Sprintf("%02X %02X", class, ins)))
 				}
 			}

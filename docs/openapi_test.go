@@ -210,10 +210,10 @@ func (g *generator) parameters(op operation) []any {
 	for _, name := range op.query {
 		list = append(list, object{"name": name, "in": "query", "required": false, "schema": object{"type": "string"}})
 	}
-	if op.method == "POST" {
+	if op.path != api.PathHello {
 		list = append(list, object{"$ref": "#/components/parameters/" + api.HeaderIdempotencyKey})
 	}
-	if slices.Contains([]string{api.PathLoads, api.PathSession, api.PathRefresh, api.PathPurchases}, op.path) && op.method == "POST" {
+	if slices.Contains([]string{api.PathLoads, api.PathSession, api.PathRefresh}, op.path) && op.method == "POST" {
 		list = append(list, object{"$ref": "#/components/parameters/" + api.HeaderJournal})
 	}
 	return list
@@ -525,7 +525,7 @@ func (g *generator) components() object {
 		"schemas": g.schemas,
 		"headers": object{api.HeaderNonce: header("a fresh nonce for later signatures, valid 5 minutes and any number of requests", true)},
 		"parameters": object{
-			api.HeaderIdempotencyKey: parameter(api.HeaderIdempotencyKey, "UUIDv7; the same question keeps its key, and gets the stored answer again", true),
+			api.HeaderIdempotencyKey: parameter(api.HeaderIdempotencyKey, "UUIDv7; the same question keeps its key. A POST under it gets the stored answer again, and a signed answer names it", true),
 			api.HeaderJournal:        parameter(api.HeaderJournal, "seq:hash of the client's journal, so that a cloned profile is noticed", false),
 		},
 		"securitySchemes": object{

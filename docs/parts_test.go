@@ -1,5 +1,7 @@
 package docs
 
+import "walletcompanion/wallet"
+
 // parts are the generated parts by the name in their marker.
 var parts = map[string]part{
 	// card-interface.md
@@ -11,7 +13,9 @@ var parts = map[string]part{
 	// platform-interface.md
 	"routes": routeTable, "signed-objects": signedObjects, "signature-example": signatureExample, "seal-example": sealExample,
 	"stages":          constTable("wallet", "Stage", []string{"阶段 Stage", "含义 Meaning"}),
-	"stage-table":     stageTable,
+	"stage-table":     stageTable(wallet.KindLoad),
+	"purchase-stages": stageTable(wallet.KindPurchase),
+	"purchases":       purchaseTable,
 	"evidence":        evidenceTable,
 	"suspense-causes": constTable("rules", "Cause", []string{"原因 Cause", "说明 Remark"}),
 	"outcomes":        constTable("rules", "Outcome", []string{"结果 Outcome", "含义 Meaning"}),

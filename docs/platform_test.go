@@ -140,31 +140,78 @@ func constTable(pkg, typ string, heading []string) part {
 	}
 }
 
-// stageTable says which stage of the journal may follow which.
-func stageTable(t testing.TB, s *source) string {
-	stages := []wallet.Stage{""}
-	durable := map[wallet.Stage]bool{}
-	for _, c := range s.consts {
-		if c.pkg == "wallet" && c.typ == "Stage" {
-			stages = append(stages, wallet.Stage(c.value))
-			durable[wallet.Stage(c.value)] = strings.HasPrefix(c.comment, "*")
-		}
-	}
-	var rows [][]string
-	for _, from := range stages {
-		var next []string
-		for _, to := range stages {
-			if to != "" && from.CanFollow(to) {
-				next = append(next, string(to))
+// stageTable says which stage of the journal may follow which in one kind of order.
+func stageTable(kind string) part {
+	return func(t testing.TB, s *source) string {
+		all := []wallet.Stage{""}
+		durable := map[wallet.Stage]bool{}
+		for _, c := range s.consts {
+			if c.pkg == "wallet" && c.typ == "Stage" {
+				all = append(all, wallet.Stage(c.value))
+				durable[wallet.Stage(c.value)] = strings.HasPrefix(c.comment, "*")
 			}
 		}
-		name := string(from)
-		if from == "" {
-			name = "(nothing)"
+		reached, rows := map[wallet.Stage]bool{"": true}, [][]string{}
+		for queue := []wallet.Stage{""}; len(queue) > 0; queue = queue[1:] {
+			from, next := queue[0], []string{}
+			for _, to := range all {
+				if to == "" || !from.CanFollow(kind, to) {
+					continue
+				}
+				next = append(next, string(to))
+				if !reached[to] {
+					reached[to] = true
+					queue = append(queue, to)
+				}
+			}
+			name := string(from)
+			if from == "" {
+				name = "(nothing)"
+			}
+			rows = append(rows, []string{name, strings.Join(next, " "), yes(durable[from]), yes(from.MayHaveMoney()), yes(from.Final())})
 		}
-		rows = append(rows, []string{name, strings.Join(next, " "), yes(durable[from]), yes(from.MayHaveMoney()), yes(from.Final())})
+		require.Greater(t, len(rows), 10)
+		return table([]string{"阶段 Stage", "之后 May be followed by", "先落盘 On disk first", "可能已有授权 A grant may exist", "终态 Final"}, rows)
 	}
-	return table([]string{"阶段 Stage", "之后 May be followed by", "先落盘 On disk first", "可能已有授权 A grant may exist", "终态 Final"}, rows)
+}
+
+// purchaseTable asks the platform's rules what evidence does to a purchase.
+func purchaseTable(testing.TB, *source) string {
+	base := rules.Purchase{State: wallet.PurchaseAuthorised, Amount: 150, Probe: probe, ProbeEpoch: 1, Epoch: 1, Floor: 33, Shadow: 1234, ShadowKnown: true}
+	purchase := func(change func(*rules.Purchase)) rules.Purchase { p := base; change(&p); return p }
+	codes := func(tac, mac2 bool) rules.PurchaseEvidence {
+		return rules.PurchaseEvidence{TAC: &rules.TAC{Valid: tac}, MAC2: &rules.MAC2{Valid: mac2}, Counts: true}
+	}
+	probed := func(balance wallet.Fen) rules.PurchaseEvidence {
+		return rules.PurchaseEvidence{MAC1: &rules.MAC1{Terminal: probe, Valid: true, Seq: 33, Balance: balance}, Counts: true}
+	}
+	cases := []struct {
+		what     string
+		purchase rules.Purchase
+		evidence rules.PurchaseEvidence
+	}{
+		{"valid TAC and MAC2", base, codes(true, true)},
+		{"… the merchant's reservation is gone", purchase(func(p *rules.Purchase) { p.Lapsed = true }), codes(true, true)},
+		{"valid TAC alone", base, rules.PurchaseEvidence{TAC: &rules.TAC{Valid: true}, Counts: true}},
+		{"wrong TAC", base, codes(false, false)},
+		{"MAC1 over the probe, balance as the books expect", base, probed(1234)},
+		{"… balance lower by the amount", base, probed(1084)},
+		{"… balance lower by less", base, probed(1134)},
+		{"MAC1 over another terminal number", base, rules.PurchaseEvidence{MAC1: &rules.MAC1{Terminal: cardTID, Valid: true, Seq: 33, Balance: 1234}, Counts: true}},
+		{"nothing of the card", base, rules.PurchaseEvidence{Counts: true}},
+		{"valid TAC, purchase NOT_TAKEN", purchase(func(p *rules.Purchase) { p.State = wallet.PurchaseNotTaken }), codes(true, true)},
+		{"anything, purchase PAID", purchase(func(p *rules.Purchase) { p.State = wallet.PurchasePaid }), probed(1234)},
+	}
+	var rows [][]string
+	for _, one := range cases {
+		d := rules.DecidePurchase(one.purchase, one.evidence, rules.Rules{})
+		word := string(d.Cause)
+		if word == "" {
+			word = d.Code
+		}
+		rows = append(rows, []string{one.what, string(d.Outcome), d.Evidence, word, yes(d.Alarm)})
+	}
+	return table([]string{"证据 Evidence", "结果 Outcome", "`evidence`", "原因或代码 Cause or code", "报警 Alarm"}, rows)
 }
 
 // evidenceTable asks the platform's own rules what evidence does to an order.

@@ -246,7 +246,12 @@ func (c *Client) build(call call, body []byte, key ed25519.PrivateKey, nonce, to
 // once is one transmission. reused reports that an idle connection was used again.
 func (c *Client) once(ctx context.Context, call call, prepared *http.Request, body []byte) (answer, bool, *Error) {
 	timeout := answerTimeout
-	if call.route == api.PathLoads && call.method == http.MethodPost || call.route == api.PathAttempts {
+	switch call.route {
+	case api.PathLoads, api.PathPurchases:
+		if call.method == http.MethodPost {
+			timeout = moneyTimeout
+		}
+	case api.PathAttempts, api.PathPurchaseAttempts:
 		timeout = moneyTimeout
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -62,10 +62,14 @@ type Session struct {
 	Policy     api.Policy
 	Scripts    map[string]wallet.Script // load-open scripts by card profile
 	OpenOrders []wallet.OpenOrder
-	Signers    wallet.SignerKeys
-	Epoch      int
-	Watermark  time.Time // backups elsewhere reach up to here
-	Demo       bool
+
+	PurchaseScripts map[string]wallet.Script // purchase-open scripts by card profile
+	OpenPurchases   []wallet.OpenPurchase
+
+	Signers   wallet.SignerKeys
+	Epoch     int
+	Watermark time.Time // backups elsewhere reach up to here
+	Demo      bool
 }
 
 // Client talks to one platform for one person. It is safe for concurrent use.
@@ -156,6 +160,8 @@ func (c *Client) Session() Session {
 	session.Cards = slices.Clone(session.Cards)
 	session.OpenOrders = slices.Clone(session.OpenOrders)
 	session.Scripts = maps.Clone(session.Scripts)
+	session.PurchaseScripts = maps.Clone(session.PurchaseScripts)
+	session.OpenPurchases = slices.Clone(session.OpenPurchases)
 	session.Signers = maps.Clone(session.Signers)
 	return session
 }

@@ -261,8 +261,13 @@ func (p *fakePlatform) session(s seen) api.SessionAnswer {
 	p.refresh = fmt.Sprintf("refresh-%d", p.sessions)
 	answer := api.SessionAnswer{AccessToken: token, AccessExpires: time.Now().Add(15 * time.Minute), Refresh: p.refresh,
 		Device: "D1", User: "U1", Phone: testPhone, Cards: []api.Card{{State: "ACTIVE"}}, Nonce: p.nonce, Epoch: p.epoch,
-		Policy:     p.sign(wallet.DomainPolicy, api.Policy{Version: 1, Expires: time.Now().Add(time.Hour), FeeFen: 0}),
-		Scripts:    []wallet.Signed{p.sign(wallet.DomainScript, wallet.Script{Name: "load-open", Profile: "pboc", Version: 1})},
+		Policy: p.sign(wallet.DomainPolicy, api.Policy{Version: 1, Expires: time.Now().Add(time.Hour), FeeFen: 0}),
+		Scripts: []wallet.Signed{
+			p.sign(wallet.DomainScript, wallet.Script{Name: "load-open", Profile: "pboc", Version: 1}),
+			p.sign(wallet.DomainScript, wallet.Script{Name: "purchase-open", Profile: "pboc", Version: 3}),
+			p.sign(wallet.DomainScript, wallet.Script{Name: "purchase-open", Profile: "pboc", Version: 2}),
+			p.sign(wallet.DomainScript, wallet.Script{Name: "something-else", Profile: "pboc", Version: 9}),
+		},
 		OpenOrders: p.open}
 	for i := range p.leases {
 		lease := wallet.Lease{TID: wallet.TerminalNumber{1, byte(p.epoch), byte(p.sessions), 0, 0, byte(i)}, Device: "D1", Epoch: p.epoch, Expires: time.Now().Add(time.Hour)}

@@ -14,8 +14,11 @@ import (
 // tokenMargin is how long before its end an access token is renewed.
 const tokenMargin = 10 * time.Second
 
-// openScript is the name of the scripts that a session answer brings.
-const openScript = "load-open"
+// Names of the scripts that a session answer brings.
+const (
+	openScript         = "load-open"
+	openPurchaseScript = "purchase-open"
+)
 
 // Connect greets the platform and renews a kept login. It fails with KindNetwork,
 // with KindProfile (PROFILE_INCOMPLETE, after the platform was reached), or with
@@ -293,7 +296,8 @@ func (c *Client) adopt(ctx context.Context, result answer) error {
 		return unsigned(CodeAnswerBroken, "the session answer lacks its tokens")
 	}
 	session := Session{LoggedIn: true, User: told.User, Phone: told.Phone, Device: told.Device, Cards: told.Cards,
-		OpenOrders: told.OpenOrders, Watermark: told.BackupWatermark, Signers: c.signers, Scripts: map[string]wallet.Script{}}
+		OpenOrders: told.OpenOrders, Watermark: told.BackupWatermark, Signers: c.signers, Scripts: map[string]wallet.Script{},
+		OpenPurchases: told.OpenPurchases, PurchaseScripts: map[string]wallet.Script{}}
 	if err := c.signers.Open(wallet.DomainPolicy, told.Policy, &session.Policy); err != nil {
 		return unsigned(CodeAnswerUnsigned, "the policy is not signed by the platform")
 	}
@@ -305,8 +309,9 @@ func (c *Client) adopt(ctx context.Context, result answer) error {
 		if err := c.signers.Open(wallet.DomainScript, carrier, &script); err != nil {
 			return unsigned(CodeAnswerUnsigned, "a script is not signed by the platform")
 		}
-		if script.Name == openScript && script.Version >= session.Scripts[script.Profile].Version {
-			session.Scripts[script.Profile] = script
+		newest := map[string]map[string]wallet.Script{openScript: session.Scripts, openPurchaseScript: session.PurchaseScripts}[script.Name]
+		if newest != nil && script.Version >= newest[script.Profile].Version {
+			newest[script.Profile] = script
 		}
 	}
 	if err := c.noticeEpoch(ctx, told.Epoch); err != nil {

@@ -21,7 +21,7 @@ import (
 const (
 	connectTimeout = 3 * time.Second
 	tlsTimeout     = 3 * time.Second
-	moneyTimeout   = 6 * time.Second  // answer of loads and attempts, then one retry
+	moneyTimeout   = 6 * time.Second  // answer of loads, purchases and attempts, then one retry
 	answerTimeout  = 10 * time.Second // answer of everything else
 	nonceLife      = 5 * time.Minute
 	idleTimeout    = 90 * time.Second

@@ -85,6 +85,7 @@ const (
 	insVerify      = 0x20
 	insInitialize  = 0x50
 	insCredit      = 0x52
+	insDebit       = 0x54
 	insProve       = 0x5A
 	insGetBalance  = 0x5C
 	insSelect      = 0xA4
@@ -93,18 +94,29 @@ const (
 	insGetResponse = 0xC0
 )
 
+// P1 of INITIALIZE.
+const (
+	initForLoad     = 0x00
+	initForPurchase = 0x01
+)
+
 // Name is the command's name as the standards write it, for traces and errors.
 func (c Command) Name() string {
 	switch c.INS {
 	case insVerify:
 		return "VERIFY"
 	case insInitialize:
-		if c.P1 == 0 {
+		switch c.P1 {
+		case initForLoad:
 			return "INITIALIZE FOR LOAD"
+		case initForPurchase:
+			return "INITIALIZE FOR PURCHASE"
 		}
 		return "INITIALIZE"
 	case insCredit:
 		return "CREDIT FOR LOAD"
+	case insDebit:
+		return "DEBIT FOR PURCHASE"
 	case insProve:
 		return "GET TRANSACTION PROVE"
 	case insGetBalance:
@@ -122,7 +134,7 @@ func (c Command) Name() string {
 }
 
 // readClass reports whether the command changes nothing on the card, so that it
-// may be sent once more in another form. INITIALIZE, CREDIT and VERIFY may not:
+// may be sent once more in another form. INITIALIZE, CREDIT, DEBIT and VERIFY may not:
 // 6Cxx to one of them leaves open whether it was executed.
 func (c Command) readClass() bool {
 	switch c.INS {
@@ -251,6 +263,8 @@ func statusError(op string, sw SW) *Error {
 		code = CodePINNeeded
 	case sw == SWPINLocked:
 		code = CodePINLocked
+	case sw == SWBalanceTooSmall || sw == 0x9301:
+		code = CodePurseShort
 	}
 	return fail(code, op, fmt.Errorf("%v, %s", sw, sw.Meaning()))
 }

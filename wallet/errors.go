@@ -29,13 +29,15 @@ const (
 	CodeJournalFailed   Code = "JOURNAL_FAILED"     // the journal could not be written, so nothing was sent
 	CodeDeclined        Code = "DECLINED"           // the platform's signed refusal
 	CodePendingLoad     Code = "PENDING_LOAD"       // an earlier order of this card comes first
+	CodePendingPurchase Code = "PENDING_PURCHASE"   // an earlier purchase of this card comes first
+	CodePurseShort      Code = "CARD_BALANCE_SHORT" // the card holds less than the amount
 	CodeCancelled       Code = "CANCELLED"          // stopped before anything was asked
 )
 
 // Error is trouble with a code.
 type Error struct {
 	Code Code
-	Op   string // what was being done: "read", "topup", "sync", or the command's name
+	Op   string // what was being done: "read", "topup", "pay", "sync", or the command's name
 	Open bool   // an order is or may be open: it must be settled with the card
 	Err  error  // the cause; may be nil
 }
@@ -96,6 +98,9 @@ type Refused struct {
 	// Prove is what GET TRANSACTION PROVE answered before the INITIALIZE FOR LOAD of
 	// this top-up, on profiles with a shared counter; some cards forget it then.
 	Prove *StepResult
+	// Purchase is the signed statement where a purchase was refused. State then
+	// repeats what both kinds of refusals have in common.
+	Purchase *PurchaseStatement
 }
 
 // Error tells the platform's code and text.
@@ -103,11 +108,12 @@ func (r *Refused) Error() string {
 	return fmt.Sprintf("the platform refused: %s %s", r.State.Code, r.State.Text)
 }
 
-// Code is PENDING_LOAD where an earlier order must be settled first, and
-// DECLINED otherwise; State.Code is the platform's own.
+// Code is PENDING_LOAD or PENDING_PURCHASE where an earlier order must be settled
+// first, and DECLINED otherwise; State.Code is the platform's own.
 func (r *Refused) Code() Code {
-	if r.State.Code == string(CodePendingLoad) {
-		return CodePendingLoad
+	switch code := Code(r.State.Code); code {
+	case CodePendingLoad, CodePendingPurchase:
+		return code
 	}
 	return CodeDeclined
 }

@@ -18,6 +18,8 @@ const (
 	SessionQuery Session = "query"
 	SessionLoad  Session = "load"
 	SessionSync  Session = "sync"
+
+	SessionPurchase Session = "purchase"
 )
 
 // Bounds of one session (protocol §2.9 rule 6, §2.11).
@@ -25,8 +27,8 @@ const (
 	maxCommands     = 32
 	maxGetResponses = 8
 	readTimeout     = 5 * time.Second
-	creditTimeout   = 15 * time.Second
-	initToCredit    = 15 * time.Second
+	creditTimeout   = 15 * time.Second // of CREDIT and DEBIT
+	initToCredit    = 15 * time.Second // from either INITIALIZE to CREDIT or DEBIT
 	grantUsable     = 60 * time.Second
 )
 
@@ -63,6 +65,10 @@ type Guard struct {
 	init      LoadInit
 	pinWanted bool // INITIALIZE was refused for want of a PIN, and the card did nothing
 
+	purchaseInit PurchaseInit
+	probed       bool // INITIALIZE FOR LOAD over a purchase's probe was sent
+	debited      bool // DEBIT FOR PURCHASE was sent
+
 	proofs []uint16
 	permit *permit
 }
@@ -85,10 +91,13 @@ type terms struct {
 	source  string
 	attempt int    // that a grant must carry
 	epoch   int    // that a grant must carry; 0: not known
-	openSeq uint16 // sync: counter at which the order was granted
+	openSeq uint16 // sync: counter at which the order was granted; purchase: its offline number
+
+	payment *Payment       // purchase: what the person confirmed; nil: settling
+	probe   TerminalNumber // purchase: over which INITIALIZE FOR LOAD may be sent; zero: not known yet
 }
 
-// permit is the one CREDIT that an accepted grant allows.
+// permit is the one CREDIT or DEBIT that an accepted grant allows.
 type permit struct {
 	command []byte
 	arrived time.Time
@@ -264,7 +273,7 @@ func (g *Guard) exchange(ctx context.Context, c Command) (Response, error) {
 // transmit is the one place where bytes go to a card.
 func (g *Guard) transmit(ctx context.Context, c Command) (Response, error) {
 	limit := readTimeout
-	if c.INS == insCredit {
+	if c.INS == insCredit || c.INS == insDebit {
 		limit = creditTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -297,8 +306,10 @@ func (g *Guard) commit(c Command) {
 	switch c.INS {
 	case insInitialize:
 		g.initSent, g.pinWanted = true, false
-	case insCredit:
+		g.probed = g.probed || g.session == SessionPurchase && c.P1 == initForLoad
+	case insCredit, insDebit:
 		g.permit = nil
+		g.debited = g.debited || c.INS == insDebit
 	case insVerify:
 		g.pinUsed = true
 	case insProve:
@@ -306,8 +317,8 @@ func (g *Guard) commit(c Command) {
 	case insSelect:
 		g.selected, g.selectedMF, g.asn, g.fci = nil, false, nil, FCI{}
 	}
-	// CREDIT must follow INITIALIZE directly: whatever is sent in between may end
-	// the card's load session, and ends ours.
+	// CREDIT and DEBIT must follow INITIALIZE directly: whatever is sent in between
+	// may end the card's session, and ends ours.
 	g.initFresh = false
 }
 
@@ -335,6 +346,12 @@ func (g *Guard) observe(c Command, r Response, started time.Time) {
 			return
 		}
 		if r.SW != SWOK {
+			return
+		}
+		if c.P1 == initForPurchase {
+			if init, err := ParsePurchaseInit(r.Data); err == nil {
+				g.purchaseInit, g.initAt, g.initFresh = init, started, true
+			}
 			return
 		}
 		if init, err := ParseLoadInit(r.Data); err == nil {
@@ -433,6 +450,8 @@ func (g *Guard) check(c Command) error {
 		return g.checkInitialize(c)
 	case insCredit:
 		return g.checkCredit(c)
+	case insDebit:
+		return g.checkDebit(c)
 	}
 	return g.refuse(c, "not a command of this session")
 }
@@ -512,16 +531,26 @@ func (g *Guard) checkVerify(c Command) error {
 	return nil
 }
 
-// checkProve allows 80 5A 00 02 02 ‹number› 08: in sync the order's number + 1 and
-// then the number itself; in a load only before INITIALIZE on shared counters.
+// checkProve allows 80 5A 00 ‹type› 02 ‹number› 08: in sync, and when a purchase is
+// settled, the order's number + 1 and then the number itself; in a load only
+// before INITIALIZE on shared counters.
 func (g *Guard) checkProve(c Command) error {
-	if c.CLA != 0x80 || c.P1 != 0 || c.P2 != TypeLoadEP || len(c.Data) != 2 || g.selected == nil {
+	kind := byte(TypeLoadEP)
+	if g.session == SessionPurchase {
+		kind = g.terms.profile.PurchaseType
+	}
+	if c.CLA != 0x80 || c.P1 != 0 || c.P2 != kind || len(c.Data) != 2 || g.selected == nil {
 		return g.refuse(c, "form of GET TRANSACTION PROVE")
 	}
 	number := binary.BigEndian.Uint16(c.Data)
 	switch g.session {
 	case SessionSync:
 		if number == g.terms.openSeq+1 && len(g.proofs) == 0 || number == g.terms.openSeq && len(g.proofs) == 1 {
+			return nil
+		}
+	case SessionPurchase:
+		first := number == g.terms.openSeq+1 && len(g.proofs) == 0
+		if g.terms.payment == nil && !g.probed && (first || number == g.terms.openSeq && len(g.proofs) == 1) {
 			return nil
 		}
 	case SessionLoad:
@@ -539,6 +568,8 @@ func (g *Guard) checkInitialize(c Command) error {
 	switch {
 	case g.session == SessionQuery:
 		return g.refuse(c, "a query changes nothing")
+	case g.session == SessionPurchase:
+		return g.checkPurchaseInitialize(c)
 	case !t.profile.Loadable || t.profile.P2 != 0x02:
 		return fail(CodeCardTypeRefused, c.Name(), nil)
 	case c.CLA != 0x80 || c.P1 != 0x00 || c.P2 != t.profile.P2 || len(c.Data) != 11:
@@ -582,10 +613,18 @@ func (g *Guard) checkCredit(c Command) error {
 		return g.refuse(c, "no grant for this CREDIT")
 	case !g.initFresh:
 		return g.refuse(c, "the load session is over")
+	}
+	return g.checkInTime(c)
+}
+
+// checkInTime compares the age of the grant and of the INITIALIZE that it answers
+// with their limits, and the card with the confirmed one.
+func (g *Guard) checkInTime(c Command) error {
+	switch {
 	case time.Since(g.permit.arrived) > g.permit.usable:
 		return fail(CodeGrantExpired, c.Name(), errors.New("the grant is too old"))
 	case time.Since(g.initAt) > initToCredit:
-		return fail(CodeGrantExpired, c.Name(), errors.New("too long since INITIALIZE FOR LOAD"))
+		return fail(CodeGrantExpired, c.Name(), errors.New("too long since INITIALIZE"))
 	}
 	return g.checkSerial(c.Name())
 }

@@ -527,7 +527,9 @@ func FuzzGuard(f *testing.F) {
 		f.Add(raw)
 	}
 	ready := []string{"00A4040009A0000000038698070100", "00B095001E"}
-	for session := range byte(3) {
+	seed(3, append(ready, initPurchase, "805401000F00C0FFEE202603150930450102030408", probePurchase)...)
+	seed(4, append(ready, "805A000602000808", "805A000602000708", probePurchase, "805200000B202603150930450102030404")...)
+	for session := range byte(5) {
 		seed(session, ready...)
 		seed(session, append(ready, "805000020B010000138831323334353610", "805200000B202603150930450102030404")...)
 		seed(session, append(ready, "805A000202002208", "805C000204", "00B201C417")...)
@@ -542,8 +544,9 @@ func FuzzGuard(f *testing.F) {
 		chip := wallettest.NewChip(testASN, 1234, 3)
 		order := wallet.Order{Key: "k", ASN: testASN, Amount: 5000, Source: "main"}
 		var guard *wallet.Guard
-		query := input[0]%3 == 0
-		switch input[0] % 3 {
+		session := input[0] % 5
+		query := session == 0
+		switch session {
 		case 0:
 			guard = wallet.NewQueryGuard(chip, nil)
 		case 1:
@@ -551,6 +554,11 @@ func FuzzGuard(f *testing.F) {
 		case 2:
 			open := wallet.OpenOrder{Order: "o", ASN: testASN, Attempt: 1, Seq: 0x21, Amount: 5000, ProbeTID: leasedTID}
 			guard = wallet.NewSyncGuard(chip, profile("pboc-ep"), open, wallet.Entry{}, 1, nil)
+		case 3:
+			guard = wallet.NewPurchaseGuard(chip, profile("pboc-ep"), wallet.Payment{Key: "k", ASN: testASN, Amount: 1250}, leasedTID, 1, nil)
+		case 4:
+			open := wallet.OpenPurchase{Purchase: "p", ASN: testASN, Amount: 1250, Number: 7, ProbeTID: wallet.TerminalNumber{0x60, 0, 0, 0, 1, 1}}
+			guard = wallet.NewPurchaseSettleGuard(chip, profile("pboc-ep"), open, nil)
 		}
 		for rest := input[1:]; len(rest) > 0; {
 			n := min(int(rest[0]), len(rest)-1)
@@ -565,14 +573,19 @@ func FuzzGuard(f *testing.F) {
 			case strings.HasPrefix(command, "00A40400"), command == "00C00000"+command[8:],
 				strings.HasPrefix(command, "00B0"), strings.HasPrefix(command, "00B2"), strings.HasPrefix(command, "805C00"):
 			case query && (strings.HasPrefix(command, "00A40000023F00") || strings.HasPrefix(command, "00A40000021001")):
-			case !query && strings.HasPrefix(command, "805000020B010000138831323334353"+"6"):
+			case (session == 1 || session == 2) && strings.HasPrefix(command, "805000020B010000138831323334353"+"6"):
 				inits++
-			case input[0]%3 == 2 && (strings.HasPrefix(command, "805A0002020022") || strings.HasPrefix(command, "805A0002020021")):
+			case session == 3 && strings.HasPrefix(command, initPurchase[:32]):
+				inits++
+			case session == 4 && strings.HasPrefix(command, probePurchase[:32]):
+				inits++
+			case session == 4 && (strings.HasPrefix(command, "805A0006020008") || strings.HasPrefix(command, "805A0006020007")):
+			case session == 2 && (strings.HasPrefix(command, "805A0002020022") || strings.HasPrefix(command, "805A0002020021")):
 			default:
 				t.Fatalf("%s reached the card", command)
 			}
 		}
-		if inits > 1 || chip.Balance != 1234 || chip.Seq != 0x21 || len(chip.Sent) > 64 {
+		if inits > 1 || chip.Balance != 1234 || chip.Seq != 0x21 || chip.Offline != 7 || len(chip.Sent) > 64 {
 			t.Fatalf("%d INITIALIZE, balance %d", inits, chip.Balance)
 		}
 	})

@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// Stage is how far a load has come on this computer (protocol §2.7).
+// Stage is how far an order has come on this computer (protocol §2.7, §2.19).
 type Stage string
 
 // The stages of a load. Those marked * are on disk before the program goes on.
+// ASKED and the ends CONFIRMED, ABANDONED and DECLINED are those of a purchase too.
 const (
 	StageIntent    Stage = "INTENT"    // * the person confirmed
 	StageOpened    Stage = "OPENED"    // the card answered INITIALIZE FOR LOAD
@@ -18,48 +19,102 @@ const (
 	StageGranted   Stage = "GRANTED"   // the grant passed every check
 	StageCrediting Stage = "CREDITING" // * CREDIT FOR LOAD may have left
 	StageCredited  Stage = "CREDITED"  // * the card answered with its TAC
-	StageConfirmed Stage = "CONFIRMED" // the platform acknowledged LOADED
+	StageConfirmed Stage = "CONFIRMED" // the platform acknowledged LOADED or PAID
 	StageAbandoned Stage = "ABANDONED" // nothing was granted, and nothing will be
 	StageDeclined  Stage = "DECLINED"  // the platform's signed refusal
 	StageUnknown   Stage = "UNKNOWN"   // only the card can say
 	StageVoided    Stage = "VOIDED"    // the platform released the money on the card's proof
 )
 
-// nextStages is the one table of transitions. CONFIRMED and VOIDED are reached
-// from every open stage, because another computer may settle the order first.
-var nextStages = map[Stage][]Stage{
-	"":             {StageIntent, StageUnknown}, // UNKNOWN: an order of another computer, met here first
-	StageIntent:    {StageIntent, StageOpened, StageAsked, StageAbandoned},
-	StageOpened:    {StageIntent, StageAsked, StageAbandoned},
-	StageAsked:     {StageIntent, StageAsked, StageGranted, StageDeclined, StageAbandoned, StageUnknown, StageConfirmed, StageVoided},
-	StageGranted:   {StageGranted, StageCrediting, StageUnknown, StageConfirmed, StageVoided},
-	StageCrediting: {StageGranted, StageCredited, StageUnknown, StageConfirmed, StageVoided},
-	StageUnknown:   {StageUnknown, StageGranted, StageConfirmed, StageVoided},
-	StageCredited:  {StageUnknown, StageGranted, StageConfirmed, StageVoided},
-	StageConfirmed: {},
-	StageAbandoned: {},
-	StageDeclined:  {},
-	StageVoided:    {},
+// The stages of a purchase alone. Those marked * are on disk before the program goes on.
+const (
+	StagePurchaseIntent Stage = "PINTENT"    // * the person confirmed
+	StageAuthorised     Stage = "AUTHORISED" // the platform authorised the debit
+	StageDebiting       Stage = "DEBITING"   // * DEBIT FOR PURCHASE may have left
+	StageDebited        Stage = "DEBITED"    // * the card answered with TAC and MAC2
+	StageDoubtful       Stage = "DOUBTFUL"   // the platform cannot tell yet whether the card was debited
+	StageNotTaken       Stage = "NOT_TAKEN"  // the card proved that it was not debited
+	StageRefunded       Stage = "REFUNDED"   // debited, not delivered, and the money came back
+)
+
+// nextStages is the one table of transitions, by kind of order. CONFIRMED, VOIDED,
+// NOT_TAKEN and REFUNDED are reached from every open stage, because another
+// computer may settle the order first. DEBITING follows itself only to note how the
+// card's answer failed; a DEBIT is sent after AUTHORISED alone. An order of another computer, met here
+// first, begins at UNKNOWN or, a purchase, at AUTHORISED.
+var nextStages = map[string]map[Stage][]Stage{
+	KindLoad: {
+		"":             {StageIntent, StageUnknown},
+		StageIntent:    {StageIntent, StageOpened, StageAsked, StageAbandoned},
+		StageOpened:    {StageIntent, StageAsked, StageAbandoned},
+		StageAsked:     {StageIntent, StageAsked, StageGranted, StageDeclined, StageAbandoned, StageUnknown, StageConfirmed, StageVoided},
+		StageGranted:   {StageGranted, StageCrediting, StageUnknown, StageConfirmed, StageVoided},
+		StageCrediting: {StageGranted, StageCredited, StageUnknown, StageConfirmed, StageVoided},
+		StageUnknown:   {StageUnknown, StageGranted, StageConfirmed, StageVoided},
+		StageCredited:  {StageUnknown, StageGranted, StageConfirmed, StageVoided},
+		StageConfirmed: {},
+		StageAbandoned: {},
+		StageDeclined:  {},
+		StageVoided:    {},
+	},
+	KindPurchase: {
+		"":                  {StagePurchaseIntent, StageAuthorised},
+		StagePurchaseIntent: {StagePurchaseIntent, StageAsked, StageAbandoned},
+		StageAsked:          {StageAsked, StageAuthorised, StageDeclined, StageAbandoned, StageDoubtful, StageConfirmed, StageNotTaken, StageRefunded},
+		StageAuthorised:     {StageAuthorised, StageDebiting, StageDoubtful, StageConfirmed, StageNotTaken, StageRefunded},
+		StageDebiting:       {StageDebiting, StageDebited, StageDoubtful, StageConfirmed, StageNotTaken, StageRefunded},
+		StageDebited:        {StageDebited, StageDoubtful, StageConfirmed, StageNotTaken, StageRefunded},
+		StageDoubtful:       {StageDoubtful, StageConfirmed, StageNotTaken, StageRefunded},
+		StageConfirmed:      {},
+		StageAbandoned:      {},
+		StageDeclined:       {},
+		StageNotTaken:       {},
+		StageRefunded:       {},
+	},
 }
 
-// CanFollow reports whether the table lets next follow stage.
-func (s Stage) CanFollow(next Stage) bool { return slices.Contains(nextStages[s], next) }
+// CanFollow reports whether the table lets next follow stage in an order of a
+// kind; "" is KindLoad, as entries without a kind are.
+func (s Stage) CanFollow(kind string, next Stage) bool {
+	return slices.Contains(nextStages[kindOf(kind)][s], next)
+}
+
+// kindOf names the kind of an entry: those written before there were purchases
+// name none.
+func kindOf(kind string) string {
+	if kind == "" {
+		return KindLoad
+	}
+	return kind
+}
 
 // Final reports whether nothing is open any more.
-func (s Stage) Final() bool { return s != "" && len(nextStages[s]) == 0 }
+func (s Stage) Final() bool {
+	switch s {
+	case StageConfirmed, StageAbandoned, StageDeclined, StageVoided, StageNotTaken, StageRefunded:
+		return true
+	}
+	return false
+}
 
 // MayHaveMoney reports whether a grant may exist, so that only the platform or
 // the card can close the order.
 func (s Stage) MayHaveMoney() bool {
 	switch s {
-	case StageAsked, StageGranted, StageCrediting, StageUnknown, StageCredited:
+	case StageAsked, StageGranted, StageCrediting, StageUnknown, StageCredited,
+		StageAuthorised, StageDebiting, StageDebited, StageDoubtful:
 		return true
 	}
 	return false
 }
 
 // Entry is one line of the journal: the whole of what this computer knows about
-// one order at one stage. It never holds MAC2, a password or a seal.
+// one order at one stage. It never holds the MAC2 of a load, the MAC1 of a
+// purchase, a password or a seal.
+//
+// In a purchase Order is the purchase's number, TID the terminal number of
+// INITIALIZE FOR PURCHASE, Seq the card's offline number, and Grant the purchase
+// grant; Fee, Source and Attempt are empty.
 type Entry struct {
 	Key           string         `json:"key"`             // idempotency key, a UUIDv7; the journal's subject
 	Order         string         `json:"order,omitempty"` // the platform's number, once known
@@ -81,7 +136,18 @@ type Entry struct {
 	Steps         []StepResult   `json:"steps,omitempty"`    // their raw answers
 	Note          string         `json:"note,omitempty"`     // an error code, for people who look
 	At            time.Time      `json:"at"`
+
+	Kind           string `json:"kind,omitempty"` // KindLoad, also when empty, or KindPurchase
+	MerchantOrder  string `json:"merchant_order,omitempty"`
+	Merchant       string `json:"merchant,omitempty"`
+	Goods          string `json:"goods,omitempty"`
+	TerminalSerial uint32 `json:"terminal_serial,omitempty"`
+	MAC2           Hex    `json:"mac2,omitempty"`   // the card's proof in DEBIT FOR PURCHASE
+	Unload         bool   `json:"unload,omitempty"` // return of purse balance to the main account
 }
+
+// IsPurchase reports whether the entry is about a purchase.
+func (e Entry) IsPurchase() bool { return e.Kind == KindPurchase }
 
 // Journal makes entries durable.
 //
@@ -95,8 +161,8 @@ type Journal interface {
 
 // CheckFollows is the rule that every Journal applies before it stores.
 func CheckFollows(stored Stage, next Entry) error {
-	if !stored.CanFollow(next.Stage) {
-		return fmt.Errorf("journal of %s: %s may not follow %q", next.Key, next.Stage, stored)
+	if !stored.CanFollow(next.Kind, next.Stage) {
+		return fmt.Errorf("journal of %s: %s may not follow %q in a %s", next.Key, next.Stage, stored, kindOf(next.Kind))
 	}
 	return nil
 }

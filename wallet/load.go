@@ -12,7 +12,8 @@ import (
 // state of its own between two calls.
 type Desk struct {
 	Card    Card
-	Issuer  Issuer
+	Issuer  Issuer  // of loads; not used by Pay and SettlePurchase
+	Cashier Cashier // of purchases; not used by TopUp and Sync
 	Journal Journal
 	Signers SignerKeys
 
@@ -37,7 +38,7 @@ type Progress struct {
 	Stage Stage
 }
 
-// Outcome is how a top-up or a sync ended.
+// Outcome is how a top-up, a purchase or a sync ended.
 type Outcome struct {
 	Entry         Entry // as the journal holds it; after a Warning, as it should
 	BalanceBefore Fen
@@ -47,6 +48,8 @@ type Outcome struct {
 	State         *OrderState // the platform's signed answer, where it gave one instead of a grant
 	OnCardLog     bool        // the card's newest log record carries our terminal number
 	APDUs         int         // commands sent, GET RESPONSE not counted
+
+	Purchase *PurchaseStatement // as State, of a purchase
 }
 
 // TopUp loads order onto the card (圈存): it asks the card, then the platform,
@@ -122,6 +125,8 @@ type run struct {
 	after  Fen   // balance that the card showed after CREDIT
 	warn   Code
 	state  *OrderState
+
+	statement *PurchaseStatement
 }
 
 // write brings the entry to a stage, on disk. An error means that the caller goes
@@ -134,8 +139,9 @@ func (r *run) write(ctx context.Context, stage Stage) error {
 		failed.Open = r.entry.Stage.MayHaveMoney()
 		return failed
 	}
+	reached := next.Stage != r.entry.Stage
 	r.entry = next
-	if r.desk.Progress != nil {
+	if reached && r.desk.Progress != nil {
 		r.desk.Progress(Progress{Key: next.Key, Stage: stage})
 	}
 	return nil
@@ -151,7 +157,7 @@ func (r *run) note(stage Stage, code Code) {
 func (r *run) outcome() Outcome {
 	out := Outcome{
 		Entry: r.entry, BalanceBefore: r.entry.BalanceBefore, BalanceAfter: r.entry.BalanceAfter,
-		TAC: r.entry.TAC, Warning: r.warn, State: r.state, OnCardLog: r.onCard,
+		TAC: r.entry.TAC, Warning: r.warn, State: r.state, OnCardLog: r.onCard, Purchase: r.statement,
 	}
 	if r.guard != nil {
 		out.APDUs = r.guard.Sent()
@@ -179,18 +185,8 @@ func (r *run) open(ctx context.Context, profile *Profile, script Script, asn ASN
 		return nil, err
 	}
 	last := len(commands) - 1
-	steps := make([]StepResult, 0, len(commands))
-	for i, c := range commands[:last] {
-		response, err := r.guard.Send(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		steps = append(steps, response.Step())
-		if !expected(script.Steps[i], response.SW) {
-			return nil, statusError(c.Name(), response.SW)
-		}
-	}
-	if err := r.checkCard(asn); err != nil {
+	steps, err := r.readCard(ctx, script, commands[:last], asn)
+	if err != nil {
 		return nil, err
 	}
 	if profile.SharedCounter {
@@ -208,6 +204,23 @@ func (r *run) open(ctx context.Context, profile *Profile, script Script, asn ASN
 	return append(steps, initialized.Step()), nil
 }
 
+// readCard runs the reading commands that open a script and checks that the card is
+// the wanted one.
+func (r *run) readCard(ctx context.Context, script Script, commands []Command, asn ASN) ([]StepResult, error) {
+	steps := make([]StepResult, 0, len(commands)+1)
+	for i, c := range commands {
+		response, err := r.guard.Send(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, response.Step())
+		if !expected(script.Steps[i], response.SW) {
+			return nil, statusError(c.Name(), response.SW)
+		}
+	}
+	return steps, r.checkCard(asn)
+}
+
 // checkCard compares the serial that was read with the one that is wanted, which
 // is zero where any card will do.
 func (r *run) checkCard(asn ASN) error {
@@ -222,9 +235,23 @@ func (r *run) checkCard(asn ASN) error {
 	return nil
 }
 
-// initialize sends INITIALIZE FOR LOAD, with VERIFY before a second one where the
-// card wants its PIN first (card dossier §1.6).
+// initialize sends INITIALIZE FOR LOAD and notes counter and balance.
 func (r *run) initialize(ctx context.Context, c Command) (Response, error) {
+	response, err := r.startSession(ctx, c)
+	if err != nil {
+		return response, err
+	}
+	init, fresh := r.guard.Init()
+	if !fresh {
+		return Response{}, fail(CodeCardProtocol, c.Name(), errResponseWanted)
+	}
+	r.entry.Seq, r.entry.BalanceBefore = init.Seq, init.Balance
+	return response, nil
+}
+
+// startSession sends either INITIALIZE, with VERIFY before a second one where the
+// card wants its PIN first (card dossier §1.6).
+func (r *run) startSession(ctx context.Context, c Command) (Response, error) {
 	response, err := r.guard.Send(ctx, c)
 	if err != nil {
 		return Response{}, err
@@ -240,11 +267,6 @@ func (r *run) initialize(ctx context.Context, c Command) (Response, error) {
 	if response.SW != SWOK {
 		return response, statusError(c.Name(), response.SW)
 	}
-	init, fresh := r.guard.Init()
-	if !fresh {
-		return Response{}, fail(CodeCardProtocol, c.Name(), errResponseWanted)
-	}
-	r.entry.Seq, r.entry.BalanceBefore = init.Seq, init.Balance
 	return response, nil
 }
 
@@ -309,8 +331,11 @@ func (r *run) proveBefore(ctx context.Context, profile *Profile) error {
 
 // proveCommand is GET TRANSACTION PROVE of a load: 80 5A 00 02 02 ‹number› 08
 // (card dossier §3.1).
-func proveCommand(number uint16) Command {
-	return Command{CLA: 0x80, INS: insProve, P2: TypeLoadEP, Data: binary.BigEndian.AppendUint16(nil, number), Le: 8}
+func proveCommand(number uint16) Command { return proveOf(TypeLoadEP, number) }
+
+// proveOf is GET TRANSACTION PROVE of a transaction type: 80 5A 00 ‹type› 02 ‹number› 08.
+func proveOf(kind byte, number uint16) Command {
+	return Command{CLA: 0x80, INS: insProve, P2: kind, Data: binary.BigEndian.AppendUint16(nil, number), Le: 8}
 }
 
 // credit is the second half of TopUp and of a completing Sync: it checks the
@@ -442,7 +467,7 @@ func (r *run) refused(ctx context.Context, state OrderState) (Outcome, error) {
 		return r.outcome(), &Error{Code: refusal.Code(), Op: r.op, Open: true, Err: refusal}
 	}
 	r.entry.Note = state.Code
-	if r.entry.Stage.CanFollow(StageDeclined) {
+	if r.entry.Stage.CanFollow(KindLoad, StageDeclined) {
 		if err := r.write(ctx, StageDeclined); err != nil {
 			r.warn = CodeJournalFailed
 		}

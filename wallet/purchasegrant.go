@@ -19,6 +19,11 @@ const (
 	KindPurchase = "purchase"
 )
 
+// PurchaseProbeAmount stands in INITIALIZE FOR LOAD over the probe of a purchase. No
+// CREDIT follows it, and the purchase's own amount might be more than the card
+// still takes.
+const PurchaseProbeAmount Fen = 1
+
 // PurchaseStateName is the platform's state of an online purchase (protocol §2.19).
 type PurchaseStateName string
 
@@ -63,6 +68,7 @@ type PurchaseGrant struct {
 	Terminal       TerminalNumber `json:"terminal"`
 	TerminalSerial uint32         `json:"terminal_serial"`
 	Number         uint16         `json:"number"`  // offline counter of the INITIALIZE FOR PURCHASE answer
+	Random         Hex            `json:"random"`  // its random, 4 bytes: lets a restored platform verify MAC2
 	Balance        Fen            `json:"balance"` // as that answer claimed it
 	ProbeTID       TerminalNumber `json:"probe_tid"`
 	Epoch          int            `json:"epoch"`

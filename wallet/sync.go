@@ -73,28 +73,11 @@ func (r *run) gather(ctx context.Context, open OpenOrder, profile *Profile, scri
 		return evidence, err
 	}
 	last := len(commands) - 1
-	var steps []StepResult
-	var worst *Error
-	for i, c := range commands[:last] {
-		response, err := r.guard.Send(ctx, c)
-		if CodeOf(err) == CodeGuardRefused && worst != nil {
-			return evidence, worst // reading was refused because SELECT had failed
-		}
-		if err != nil {
-			return evidence, err
-		}
-		steps = append(steps, response.Step())
-		if !expected(script.Steps[i], response.SW) && worst == nil {
-			worst = statusError(c.Name(), response.SW)
-		}
-	}
-	if err := r.checkCard(open.ASN); err != nil {
-		if worst != nil && CodeOf(err) != CodeCardOther {
-			return evidence, worst
-		}
+	steps, err := r.readForEvidence(ctx, script, commands[:last], open.ASN)
+	if err != nil {
 		return evidence, err
 	}
-	if evidence.Prove, err = r.askProof(ctx, open.Seq); err != nil {
+	if evidence.Prove, err = r.askProof(ctx, TypeLoadEP, open.Seq); err != nil {
 		return evidence, err
 	}
 	if _, err := r.guard.Send(ctx, balanceCommand(profile.P2)); err != nil {
@@ -112,6 +95,33 @@ func (r *run) gather(ctx context.Context, open OpenOrder, profile *Profile, scri
 	return evidence, nil
 }
 
+// readForEvidence runs the reading commands of an open script on a card that may be
+// blocked: what matters is whether it is the card of the order.
+func (r *run) readForEvidence(ctx context.Context, script Script, commands []Command, asn ASN) ([]StepResult, error) {
+	var steps []StepResult
+	var worst *Error
+	for i, c := range commands {
+		response, err := r.guard.Send(ctx, c)
+		if CodeOf(err) == CodeGuardRefused && worst != nil {
+			return nil, worst // reading was refused because SELECT had failed
+		}
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, response.Step())
+		if !expected(script.Steps[i], response.SW) && worst == nil {
+			worst = statusError(c.Name(), response.SW)
+		}
+	}
+	if err := r.checkCard(asn); err != nil {
+		if worst != nil && CodeOf(err) != CodeCardOther {
+			return nil, worst
+		}
+		return nil, err
+	}
+	return steps, nil
+}
+
 // probe sends INITIALIZE FOR LOAD over the order's probe number. The journal keeps
 // the counter and balance of the attempt that is being settled.
 func (r *run) probe(ctx context.Context, open OpenOrder, c Command) (Response, error) {
@@ -126,12 +136,12 @@ func (r *run) probe(ctx context.Context, open OpenOrder, c Command) (Response, e
 	return response, err
 }
 
-// askProof asks for the proof of number seq+1 and, where there is none, of seq:
-// cards disagree on which of the two they mean (card dossier §3.1). An answer of
+// askProof asks for the proof of a transaction with number seq+1 and, where there is
+// none, of seq: cards disagree on which of the two they mean (card dossier §3.1). An answer of
 // another kind means that the card does not know the command.
-func (r *run) askProof(ctx context.Context, seq uint16) (*StepResult, error) {
+func (r *run) askProof(ctx context.Context, kind byte, seq uint16) (*StepResult, error) {
 	for _, number := range []uint16{seq + 1, seq} {
-		response, err := r.guard.Send(ctx, proveCommand(number))
+		response, err := r.guard.Send(ctx, proveOf(kind, number))
 		if err != nil {
 			return nil, err
 		}

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// TraceLine is one exchange with a card as a transcript keeps it: the PIN, MAC2
-// and most of the card number are written as ** in place of their hex digits.
+// TraceLine is one exchange with a card as a transcript keeps it: the PIN, the
+// platform's MAC in CREDIT and DEBIT, the card's MAC2 in the answer to DEBIT and
+// most of the card number are written as ** in place of their hex digits.
 type TraceLine struct {
 	Session Session
 	Name    string // the command's name
@@ -34,7 +35,8 @@ func (g *Guard) tell(c Command, r *Response, took time.Duration, at time.Time, e
 }
 
 // redactCommand hides what only the card may see: the PIN of VERIFY and the last
-// four data bytes of CREDIT FOR LOAD, which are MAC2.
+// four data bytes of CREDIT FOR LOAD, which are MAC2, and of DEBIT FOR PURCHASE,
+// which are MAC1.
 func redactCommand(c Command) string {
 	raw := c.Bytes()
 	switch {
@@ -42,16 +44,21 @@ func redactCommand(c Command) string {
 		return hideBytes(raw, 5, 5+len(c.Data))
 	case c.INS == insCredit && len(c.Data) > 7:
 		return hideBytes(raw, 12, 5+len(c.Data))
+	case c.INS == insDebit && len(c.Data) > 11:
+		return hideBytes(raw, 16, 5+len(c.Data))
 	}
 	return hideBytes(raw, 0, 0)
 }
 
 // redactAnswer masks the serial wherever an answer holds the basic information:
 // in SFI 15 itself and in tag 9F0C of the FCI. The last two bytes stay. The
-// answer to GET RESPONSE may be either.
+// answer to GET RESPONSE may be either. Of the answer to DEBIT, TAC 4 ‖ MAC2 4, the
+// TAC is shown: alone it proves no debit.
 func redactAnswer(c Command, data []byte) string {
 	const serialAt, shownAt = 10, 18
 	switch c.INS {
+	case insDebit:
+		return hideBytes(data, 4, len(data))
 	case insReadBinary:
 		return hideBytes(data, serialAt, shownAt)
 	case insSelect, insGetResponse:

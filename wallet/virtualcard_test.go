@@ -240,3 +240,111 @@ func TestTopUp_SharedCounterProvesFirst(t *testing.T) {
 	require.Positive(t, prove)
 	require.Less(t, prove, initialize)
 }
+
+// virtualTill is newTill with a virtual card and the real arithmetic of purchases.
+func virtualTill(t *testing.T, variant string) (*till, *field) {
+	t.Helper()
+	s, f := newTill(), present(t, variant, 3)
+	s.desk.Card = f
+	s.desk.PIN = func(int) ([]byte, error) { return []byte{0x12, 0x34, 0x56}, nil }
+	s.payment.Amount = 250
+	if variant == virtualcard.SharedCounter {
+		s.profile = profile("shanghai")
+	}
+	keys := f.card.Keys()
+	s.cashier.MAC1 = func(init, data, at []byte) []byte {
+		session := epcrypto.PurchaseSessionKey(keys.DPK, [4]byte(init[11:15]), binary.BigEndian.Uint16(init[4:]), binary.BigEndian.Uint32(at))
+		mac := epcrypto.PurchaseMAC1(session, binary.BigEndian.Uint32(data[1:]), 6, wallet.TerminalNumber(data[5:]), epcrypto.CardTime(at[4:]))
+		return mac[:]
+	}
+	s.cashier.ValidProof = func(p wallettest.Purchase, tac, mac2 []byte) bool {
+		session := epcrypto.PurchaseSessionKey(keys.DPK, [4]byte(p.Random), p.Number, p.TerminalSerial)
+		wantTAC := epcrypto.PurchaseTAC(keys.DTK, uint32(p.Amount), 6, p.Terminal, p.TerminalSerial, epcrypto.CardTime(p.At[4:]))
+		wantMAC2 := epcrypto.PurchaseMAC2(session, uint32(p.Amount))
+		return string(tac) == string(wantTAC[:]) && string(mac2) == string(wantMAC2[:])
+	}
+	return s, f
+}
+
+func TestPay_EveryVariant(t *testing.T) {
+	for _, v := range virtualcard.Variants() {
+		for _, unload := range []bool{false, true} {
+			t.Run(fmt.Sprint(v.Name, " ", unload), func(t *testing.T) {
+				s, f := virtualTill(t, v.Name)
+				s.payment.Unload = unload
+				out, err := s.pay()
+				require.NoError(t, err)
+				require.EqualValues(t, 984, f.card.Balance())
+				require.Equal(t, 1, countINS(f.sent, "54"))
+				require.True(t, s.cashier.ValidProof(*s.cashier.Purchases[testPurchase], out.Entry.TAC, out.Entry.MAC2))
+				require.True(t, out.OnCardLog)
+				if unload {
+					require.Len(t, out.Entry.Steps[3].Data, 16)
+				}
+			})
+		}
+	}
+}
+
+// TestSettlePurchase_EveryTearOfEveryVariant tears the card out at every command of a
+// purchase, before, inside and after it, touches once more, and counts the money.
+func TestSettlePurchase_EveryTearOfEveryVariant(t *testing.T) {
+	for _, v := range virtualcard.Variants() {
+		for _, ins := range []byte{0xA4, 0xB0, 0x50, 0x54, 0x5C, 0xB2} {
+			for _, when := range []virtualcard.TearWhen{virtualcard.Before, virtualcard.Inside, virtualcard.After} {
+				t.Run(fmt.Sprintf("%s %02X %v", v.Name, ins, when), func(t *testing.T) {
+					s, f := virtualTill(t, v.Name)
+					f.card.TearAt(virtualcard.Tear{INS: ins, When: when})
+					_, err := s.pay()
+					require.Equal(t, 1, f.card.TearsHit())
+					if !wallet.IsOpen(err) {
+						require.Equal(t, err == nil, f.card.Balance() == 984, err)
+						return
+					}
+					require.Equal(t, wallet.StageDebiting, s.entry().Stage)
+					must(f.card.PowerOn())
+					debited := f.card.Balance() == 984
+					out, err := s.settle(s.entry())
+					require.NoError(t, err)
+					want := wallet.PurchaseNotTaken
+					switch {
+					case debited && (v.Name == virtualcard.ProveNone || v.Name == virtualcard.ProveStub):
+						want = wallet.PurchaseDoubtful
+					case debited:
+						want = wallet.PurchasePaid
+					}
+					require.Equal(t, want, out.Purchase.State)
+					require.Equal(t, debited, f.card.Balance() == 984, "settling moves nothing")
+					require.Zero(t, countINS(f.sent, "52"))
+				})
+			}
+		}
+	}
+}
+
+// TestSettlePurchase_EndsThePurchaseSession: after the probe the old permission is
+// dead, whatever the card's owner does.
+func TestSettlePurchase_EndsThePurchaseSession(t *testing.T) {
+	s, f := virtualTill(t, virtualcard.Standard)
+	f.card.TearAt(virtualcard.Tear{INS: 0x54, When: virtualcard.Before})
+	_, err := s.pay()
+	require.True(t, wallet.IsOpen(err))
+	must(f.card.PowerOn())
+	_, err = s.settle(s.entry())
+	require.NoError(t, err)
+	debit := ""
+	for _, sent := range f.sent {
+		if sent[2:4] == "54" {
+			debit = sent
+		}
+	}
+	require.NotEmpty(t, debit)
+	for _, prepare := range [][]string{{}, {selectPurse}, {selectPurse, "805001020B01000000FA3132333435360F"}} {
+		for _, raw := range prepare {
+			must(f.card.Transmit(mustHex(raw)))
+		}
+		answer := must(f.card.Transmit(mustHex(debit)))
+		require.NotEqual(t, []byte{0x90, 0x00}, answer[len(answer)-2:])
+	}
+	require.EqualValues(t, 1234, f.card.Balance())
+}

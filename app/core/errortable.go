@@ -68,6 +68,7 @@ var ErrorTable = []ErrorInfo{
 	{"PROFILE_BUSY", ExitInternal},
 	{"PROFILE_INCOMPLETE", ExitUsage},
 	{"PROFILE_DAMAGED", ExitInternal},
+	{"PROFILE_FOLDER", ExitUsage},
 	{"PLATFORM_UNREACHABLE", ExitNetwork},
 	{"PLATFORM_UNTRUSTED", ExitNetwork},
 	{"PLATFORM_ANSWER", ExitNetwork},
@@ -123,6 +124,13 @@ var ErrorTable = []ErrorInfo{
 	{"PLATFORM_DIR", ExitInternal},
 	{"USAGE", ExitUsage},
 	{"INTERNAL", ExitInternal},
+	{"CARD_BALANCE_SHORT", ExitDeclined},
+	{"MERCHANT_ORDER", ExitDeclined},
+	{"AMOUNT_DIFFERS", ExitDeclined},
+	{"PENDING_PURCHASE", ExitOpen},
+	{"PURCHASE_UNDELIVERED", ExitOpen},
+	{"PURCHASE_DOUBTFUL", ExitOpen},
+	{"PURCHASE_REFUNDED", ExitDeclined},
 }
 
 // synonyms are other names for a line of the table: those that a wire gives to its

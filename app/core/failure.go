@@ -99,6 +99,9 @@ func refusal(refused *wallet.Refused, err error) *Failure {
 	if state.Pending != nil {
 		detail["order"], detail["amountFen"] = state.Pending.Order, state.Pending.Amount
 	}
+	if refused.Purchase != nil && refused.Purchase.PendingOther != nil {
+		detail["order"], detail["amountFen"] = refused.Purchase.PendingOther.Purchase, refused.Purchase.PendingOther.Amount
+	}
 	return &Failure{Code: state.Code, Detail: detail, Err: err}
 }
 

@@ -10,13 +10,14 @@ import (
 )
 
 // OrderLine answers "where is my money" for one order: paid and on the card are
-// two facts.
+// two facts. For a purchase Paid says that the card is known to be debited and OnCard
+// whether its money is still on the card; Debited and Delivered are its own two facts.
 type OrderLine struct {
 	Order   string
 	Key     string
-	Kind    string // "load"
-	State   wallet.LoadState
-	Stage   wallet.Stage // of this computer's journal, if it knows the order
+	Kind    string           // wallet.KindLoad or wallet.KindPurchase
+	State   wallet.LoadState // of a purchase: the name of its own state
+	Stage   wallet.Stage     // of this computer's journal, if it knows the order
 	ASN     wallet.ASN
 	Amount  wallet.Fen
 	Fee     wallet.Fen
@@ -25,6 +26,13 @@ type OrderLine struct {
 	OnCard  *bool  // nil: nobody knows yet
 	Next    string // "none", "sync", "counter", "wait"
 	Receipt *wallet.Receipt
+
+	Merchant  string // purchases only, as all below
+	Goods     string
+	Debited   *bool // nil: nobody knows yet
+	Delivered bool
+	DoubtEnds *time.Time
+	Purchase  *wallet.PurchaseReceipt
 }
 
 // Orders lists orders, youngest first. Without a platform it tells what this
@@ -43,6 +51,14 @@ func (c *Core) Orders(ctx context.Context, openOnly bool) (lines []OrderLine, st
 	for _, order := range listed {
 		seen[order.Key] = true
 		lines = append(lines, lineOfOrder(order, byKey[order.Key].Stage))
+	}
+	if stale == nil {
+		purchases, err := c.Platform.Purchases(ctx)
+		for _, purchase := range purchases.Purchases {
+			seen[purchase.Key], seen[purchase.Purchase] = true, true
+			lines = append(lines, lineOfPurchase(purchase, byKey[purchase.Key].Stage))
+		}
+		stale = err
 	}
 	for _, entry := range entries {
 		if !seen[entry.Key] && !seen[entry.Order] {
@@ -76,8 +92,33 @@ func lineOfOrder(order api.Order, stage wallet.Stage) OrderLine {
 	return line
 }
 
+// lineOfPurchase is what the platform says of a purchase. Its own debited is nil
+// where only this computer knows that the card answered.
+func lineOfPurchase(purchase api.Purchase, stage wallet.Stage) OrderLine {
+	created, _ := time.Parse(time.RFC3339, purchase.Created)
+	line := OrderLine{
+		Order: purchase.Purchase, Key: purchase.Key, Kind: wallet.KindPurchase, State: wallet.LoadState(purchase.State), Stage: stage,
+		ASN: purchase.ASN, Amount: purchase.Amount, Created: created, Merchant: purchase.Merchant, Goods: purchase.Goods,
+		Debited: purchase.Debited, Delivered: purchase.Delivered, Purchase: purchase.ReceiptBody,
+	}
+	if stage == wallet.StageDebited && line.Debited == nil {
+		line.Debited, _ = factsOf(stage, nil)
+	}
+	line.decidePurchase()
+	return line
+}
+
 // lineOfEntry speaks for an order whose platform cannot be asked.
 func lineOfEntry(entry wallet.Entry) OrderLine {
+	if entry.IsPurchase() {
+		line := OrderLine{
+			Order: entry.Order, Key: entry.Key, Kind: wallet.KindPurchase, Stage: entry.Stage, State: wallet.LoadState(purchaseOfStage[entry.Stage]),
+			ASN: entry.ASN, Amount: entry.Amount, Created: entry.At, Merchant: entry.Merchant, Goods: entry.Goods,
+		}
+		line.Debited, line.Delivered = factsOf(entry.Stage, nil)
+		line.decidePurchase()
+		return line
+	}
 	line := OrderLine{
 		Order: entry.Order, Key: entry.Key, Kind: "load", Stage: entry.Stage, State: stateOfStage[entry.Stage],
 		ASN: entry.ASN, Amount: entry.Amount, Fee: entry.Fee, Created: entry.At,
@@ -91,6 +132,38 @@ var stateOfStage = map[wallet.Stage]wallet.LoadState{
 	wallet.StageGranted: wallet.StateGranted, wallet.StageCrediting: wallet.StateGranted, wallet.StageUnknown: wallet.StateGranted,
 	wallet.StageCredited: wallet.StateGranted, wallet.StageConfirmed: wallet.StateLoaded, wallet.StageVoided: wallet.StateVoided,
 	wallet.StageAbandoned: wallet.StateDeclined, wallet.StageDeclined: wallet.StateDeclined,
+}
+
+var purchaseOfStage = map[wallet.Stage]wallet.PurchaseStateName{
+	wallet.StagePurchaseIntent: wallet.PurchaseOffered, wallet.StageAsked: wallet.PurchaseOffered,
+	wallet.StageAuthorised: wallet.PurchaseAuthorised, wallet.StageDebiting: wallet.PurchaseAuthorised,
+	wallet.StageDebited: wallet.PurchaseAuthorised, wallet.StageDoubtful: wallet.PurchaseDoubtful,
+	wallet.StageConfirmed: wallet.PurchasePaid, wallet.StageRefunded: wallet.PurchaseRefunded, wallet.StageNotTaken: wallet.PurchaseNotTaken,
+	wallet.StageAbandoned: wallet.PurchaseDeclined, wallet.StageDeclined: wallet.PurchaseDeclined,
+}
+
+// decidePurchase fills what follows from the two facts, and the next step.
+func (l *OrderLine) decidePurchase() {
+	if l.Debited != nil {
+		kept := !*l.Debited
+		l.Paid, l.OnCard = *l.Debited, &kept
+	}
+	switch wallet.PurchaseStateName(l.State) {
+	case wallet.PurchaseAuthorised, wallet.PurchaseDoubtful:
+		l.Next = "sync"
+		if l.Stage == wallet.StageDebited {
+			l.Next = "wait"
+		}
+	case wallet.PurchaseSuspense:
+		l.Next = "counter"
+	case wallet.PurchaseOffered:
+		l.Next = "none"
+		if l.Stage == wallet.StageAsked {
+			l.Next = "sync"
+		}
+	default:
+		l.Next = "none"
+	}
 }
 
 // decide fills the two facts and the next step from state and stage.
@@ -149,4 +222,31 @@ func (c *Core) Receipt(ctx context.Context, order string) (wallet.Receipt, error
 		}
 	}
 	return wallet.Receipt{}, &Failure{Code: "ORDER_UNKNOWN", Detail: map[string]any{"order": order}}
+}
+
+// PurchaseReceipt returns the signed receipt of a purchase, as Receipt does of a load.
+func (c *Core) PurchaseReceipt(ctx context.Context, purchase string) (wallet.PurchaseReceipt, error) {
+	signed, found, err := c.Store.Receipt(ctx, purchase)
+	if err != nil {
+		return wallet.PurchaseReceipt{}, err
+	}
+	if found && c.Platform != nil {
+		var statement wallet.PurchaseStatement
+		if err := c.Platform.Signers().Open(wallet.DomainPurchaseReceipt, signed, &statement); err == nil && statement.ReceiptBody != nil {
+			return *statement.ReceiptBody, nil
+		}
+	}
+	if err := c.connect(ctx); err != nil {
+		return wallet.PurchaseReceipt{}, err
+	}
+	listed, err := c.Platform.Purchases(ctx)
+	if err != nil {
+		return wallet.PurchaseReceipt{}, err
+	}
+	for _, each := range listed.Purchases {
+		if each.Purchase == purchase && each.ReceiptBody != nil {
+			return *each.ReceiptBody, nil
+		}
+	}
+	return wallet.PurchaseReceipt{}, &Failure{Code: "ORDER_UNKNOWN", Detail: map[string]any{"order": purchase}}
 }

@@ -142,6 +142,20 @@ type Platform interface {
 	Abandon(ctx context.Context, key string) (wallet.OrderState, error)
 	Load(ctx context.Context, order string) (wallet.OrderState, error)
 	Pending(ctx context.Context, asn wallet.ASN) ([]wallet.OpenOrder, error)
+
+	// MerchantOrder and Unload look up what a person confirms before a purchase; the
+	// answer is signed.
+	MerchantOrder(ctx context.Context, code string) (wallet.MerchantOrder, error)
+	Unload(ctx context.Context, asn wallet.ASN, amount wallet.Fen) (wallet.MerchantOrder, error)
+	// Cashier returns the platform for purchases. The others are for purchases what
+	// Result, Abandon, Load, Pending and Orders are for loads.
+	Cashier() wallet.Cashier
+	PurchaseResult(ctx context.Context, entry wallet.Entry) (wallet.PurchaseStatement, wallet.Signed, error)
+	AbandonPurchase(ctx context.Context, key string) (wallet.PurchaseStatement, error)
+	Purchase(ctx context.Context, purchase string) (wallet.PurchaseStatement, error)
+	PendingPurchases(ctx context.Context, asn wallet.ASN) ([]wallet.OpenPurchase, error)
+	Purchases(ctx context.Context) (api.Purchases, error)
+
 	AddCard(ctx context.Context, request api.CardRequest) (api.Card, error)
 	Account(ctx context.Context) (api.Account, error)
 	Statement(ctx context.Context, from, to time.Time, kind string) (api.Statement, error)
@@ -160,7 +174,11 @@ type Session struct {
 	Policy     api.Policy
 	Scripts    map[string]wallet.Script // load-open scripts by profile
 	OpenOrders []wallet.OpenOrder
-	Epoch      int
-	Watermark  time.Time
-	Demo       bool
+
+	PurchaseScripts map[string]wallet.Script // purchase-open scripts by profile
+	OpenPurchases   []wallet.OpenPurchase
+
+	Epoch     int
+	Watermark time.Time
+	Demo      bool
 }

@@ -67,6 +67,16 @@ func (c *Core) sendResult(ctx context.Context, entry wallet.Entry) (*wallet.Orde
 	return &state, state.State == wallet.StateLoaded
 }
 
+// deliverAny sends a result of either kind. The state of a purchase stands under
+// its own name.
+func (c *Core) deliverAny(ctx context.Context, entry wallet.Entry) (wallet.OrderState, error) {
+	if !entry.IsPurchase() {
+		return c.deliver(ctx, entry)
+	}
+	statement, err := c.deliverPurchase(ctx, entry)
+	return wallet.OrderState{Key: entry.Key, Order: statement.Purchase, State: wallet.LoadState(statement.State), Evidence: statement.Evidence}, err
+}
+
 // deliver sends one credited entry and books the answer.
 func (c *Core) deliver(ctx context.Context, entry wallet.Entry) (wallet.OrderState, error) {
 	state, raw, err := c.Platform.Result(ctx, entry)
@@ -101,7 +111,7 @@ func (c *Core) FlushOutbox(ctx context.Context) (acknowledged []wallet.OrderStat
 		return nil, err
 	}
 	for _, row := range rows {
-		state, sendErr := c.deliver(ctx, row.Entry)
+		state, sendErr := c.deliverAny(ctx, row.Entry)
 		if sendErr != nil {
 			err = sendErr
 			_ = c.Store.Delay(ctx, row.Key, c.Now().Add(outboxDelay(row.Tries)))
@@ -173,7 +183,11 @@ func (c *Core) resendKept(ctx context.Context, watermark time.Time) bool {
 		if entry.Stage != wallet.StageConfirmed || entry.Grant == nil || len(entry.TAC) == 0 || entry.At.Before(watermark) {
 			continue // credited ones are in the outbox, open ones bring their grant with the evidence
 		}
-		if _, _, err := c.Platform.Result(ctx, entry); err != nil {
+		send := func() (err error) { _, _, err = c.Platform.Result(ctx, entry); return err }
+		if entry.IsPurchase() {
+			send = func() (err error) { _, _, err = c.Platform.PurchaseResult(ctx, entry); return err }
+		}
+		if send() != nil {
 			all = false
 		}
 	}

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"slices"
+	"time"
 
 	"walletcompanion/reader"
 	"walletcompanion/wallet"
@@ -21,9 +22,11 @@ func (a SyncAsk) openEntries() EntryFilter {
 	return EntryFilter{OpenOnly: true, Order: a.Order, ASN: a.card}
 }
 
-// SyncLine is what became of one order.
+// SyncLine is what became of one order. Of a purchase From and To hold the names of
+// its own states, and Intent is always settle: its card's proof decides alone.
 type SyncLine struct {
 	Order          string
+	Kind           string // wallet.KindLoad or wallet.KindPurchase
 	Key            string
 	From, To       wallet.LoadState
 	Intent         wallet.Intent
@@ -32,6 +35,20 @@ type SyncLine struct {
 	RequestsWaited int
 	Evidence       string
 	OnCard         *bool
+
+	Debited   *bool // purchase: nil means that nobody knows yet
+	Delivered bool
+	DoubtEnds *time.Time // DOUBTFUL: when the settlement window closes
+}
+
+// Open reports whether the order is still to be settled.
+func (l SyncLine) Open() bool {
+	switch l.To {
+	case wallet.StateGranted, wallet.StateReceived, wallet.StateSuspense,
+		wallet.LoadState(wallet.PurchaseAuthorised), wallet.LoadState(wallet.PurchaseDoubtful):
+		return true
+	}
+	return false
 }
 
 // Sync settles what is open for the card on the reader (充值同步): results that
@@ -62,7 +79,23 @@ func (c *Core) Sync(ctx context.Context, ask SyncAsk) ([]SyncLine, error) {
 		return lines, err
 	}
 	more, err = c.syncByCard(ctx, ask, targets)
-	return append(lines, more...), err
+	return merged(lines, more), err
+}
+
+// merged joins what the first questions and the card told: of an order that both
+// name, the card's line stands, with the requests of both.
+func merged(lines, byCard []SyncLine) []SyncLine {
+	var all []SyncLine
+	for _, line := range lines {
+		at := slices.IndexFunc(byCard, func(l SyncLine) bool { return l.Order == line.Order })
+		if at < 0 {
+			all = append(all, line)
+			continue
+		}
+		byCard[at].Requests += line.Requests
+		byCard[at].RequestsWaited += line.RequestsWaited
+	}
+	return append(all, byCard...)
 }
 
 // openIfKept turns an error into ORDER_OPEN when an order may be open.
@@ -85,10 +118,17 @@ func (c *Core) syncOutbox(ctx context.Context, ask SyncAsk) ([]SyncLine, error) 
 	}
 	var lines []SyncLine
 	for _, entry := range entries {
+		before := c.Platform.Requests()
+		if entry.Stage == wallet.StageDebited {
+			statement, err := c.deliverPurchase(ctx, entry)
+			if err != nil {
+				return lines, err
+			}
+			lines = append(lines, c.purchaseLine(entry, wallet.PurchaseAuthorised, statement, before))
+		}
 		if entry.Stage != wallet.StageCredited {
 			continue
 		}
-		before := c.Platform.Requests()
 		state, err := c.deliver(ctx, entry)
 		if err != nil {
 			return lines, err
@@ -110,7 +150,17 @@ func (c *Core) syncUnanswered(ctx context.Context, ask SyncAsk) ([]SyncLine, err
 	open := c.Platform.Session().OpenOrders
 	var lines []SyncLine
 	for _, entry := range entries {
-		if entry.Stage == wallet.StageCredited || slices.ContainsFunc(open, func(o wallet.OpenOrder) bool { return o.ASN == entry.ASN }) {
+		if entry.IsPurchase() {
+			line, err := c.askAboutPurchase(ctx, entry)
+			if err != nil {
+				return lines, err
+			}
+			if line != nil {
+				lines = append(lines, *line)
+			}
+			continue
+		}
+		if entry.Stage == wallet.StageCredited || slices.ContainsFunc(open, func(o wallet.OpenOrder) bool { return o.Order == entry.Order || o.Key == entry.Key }) {
 			continue
 		}
 		before := c.Platform.Requests()
@@ -144,7 +194,7 @@ func (c *Core) askAbout(ctx context.Context, entry wallet.Entry) (wallet.OrderSt
 func (c *Core) line(entry wallet.Entry, from wallet.LoadState, state wallet.OrderState, intent wallet.Intent, before int) SyncLine {
 	spent := c.Platform.Requests() - before
 	return SyncLine{
-		Order: state.Order, Key: entry.Key, From: from, To: state.State, Intent: intent, Amount: entry.Amount,
+		Order: state.Order, Kind: wallet.KindLoad, Key: entry.Key, From: from, To: state.State, Intent: intent, Amount: entry.Amount,
 		Requests: spent, RequestsWaited: spent, Evidence: orNone(state.Evidence), OnCard: state.OnCard,
 	}
 }
@@ -158,8 +208,25 @@ func orNone(evidence string) string {
 
 // target is one open order with what this computer knows of it.
 type target struct {
-	open wallet.OpenOrder
-	kept wallet.Entry // zero: another computer's order
+	open     wallet.OpenOrder
+	purchase *wallet.OpenPurchase // in place of open
+	kept     wallet.Entry         // zero: another computer's order
+}
+
+// asn is the card that the order is about.
+func (t target) asn() wallet.ASN {
+	if t.purchase != nil {
+		return t.purchase.ASN
+	}
+	return t.open.ASN
+}
+
+// number is the platform's.
+func (t target) number() string {
+	if t.purchase != nil {
+		return t.purchase.Purchase
+	}
+	return t.open.Order
 }
 
 // targets joins the platform's open orders with the journal.
@@ -177,25 +244,29 @@ func (c *Core) targets(ctx context.Context, ask SyncAsk) ([]target, error) {
 	}
 	for _, entry := range entries {
 		known := slices.ContainsFunc(targets, func(t target) bool { return t.kept.Key == entry.Key })
-		if !known && !entry.Stage.Final() && entry.Grant != nil {
+		if !known && !entry.Stage.Final() && entry.Grant != nil && !entry.IsPurchase() {
 			targets = append(targets, target{open: openOrderOf(entry), kept: entry})
 		}
 	}
+	// Loads come first: a credit that is not posted yet would hide a debit.
+	targets = append(targets, c.purchaseTargets(entries)...)
 	if ask.card != nil {
-		targets = slices.DeleteFunc(targets, func(t target) bool { return t.open.ASN != *ask.card })
+		targets = slices.DeleteFunc(targets, func(t target) bool { return t.asn() != *ask.card })
 	}
 	if ask.Order != "" {
-		targets = slices.DeleteFunc(targets, func(t target) bool { return t.open.Order != ask.Order })
+		targets = slices.DeleteFunc(targets, func(t target) bool { return t.number() != ask.Order })
 	}
 	return targets, nil
 }
 
-// keptFor finds what this computer knows of an open order; an entry whose answer
-// never came has no order number yet.
+// keptFor finds what this computer knows of an open order. An entry whose answer
+// never came has no order number yet, but its key.
 func keptFor(open wallet.OpenOrder, entries []wallet.Entry) wallet.Entry {
 	for _, entry := range entries {
-		unanswered := entry.Order == "" && entry.ASN == open.ASN && entry.Stage.MayHaveMoney()
-		if entry.Order == open.Order || unanswered {
+		if entry.IsPurchase() {
+			continue
+		}
+		if entry.Order == open.Order || entry.Order == "" && entry.Key == open.Key {
 			return entry
 		}
 	}
@@ -227,12 +298,16 @@ func (c *Core) syncByCard(ctx context.Context, ask SyncAsk, targets []target) ([
 		if err != nil {
 			return err
 		}
-		mine := slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return t.open.ASN != purse.ASN })
+		mine := slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return t.asn() != purse.ASN })
 		if len(mine) == 0 {
-			return &Failure{Code: "CARD_OTHER", Detail: map[string]any{"wanted": targets[0].open.ASN.Masked(), "found": purse.ASN.Masked()}}
+			return &Failure{Code: "CARD_OTHER", Detail: map[string]any{"wanted": targets[0].asn().Masked(), "found": purse.ASN.Masked()}}
 		}
 		for _, each := range mine {
-			line, err := c.syncOne(ctx, session, purse.Profile, each, ask)
+			settle := c.syncOne
+			if each.purchase != nil {
+				settle = c.syncPurchase
+			}
+			line, err := settle(ctx, session, purse.Profile, each, ask)
 			lines = append(lines, line)
 			if err != nil {
 				return err
@@ -241,13 +316,17 @@ func (c *Core) syncByCard(ctx context.Context, ask SyncAsk, targets []target) ([
 		return nil
 	})
 	if err != nil && !isOpen(err) {
-		failure := &Failure{Code: "ORDER_OPEN", Err: err}
-		if targets[0].kept.Key != "" {
-			failure.Order = &targets[0].kept
-		}
-		err = failure
+		err = &Failure{Code: "ORDER_OPEN", Order: keptOrNil(targets[0]), Err: err}
 	}
 	return lines, err
+}
+
+// keptOrNil is what this computer knows of an order, nil for one begun elsewhere.
+func keptOrNil(t target) *wallet.Entry {
+	if t.kept.Key == "" {
+		return nil
+	}
+	return &t.kept
 }
 
 // foreignPending asks for orders of a card that is not in the person's account,
@@ -279,12 +358,19 @@ func (c *Core) foreignPending(ctx context.Context, targets []target) ([]target, 
 	for _, open := range pending {
 		found = append(found, target{open: open})
 	}
+	purchases, err := c.Platform.PendingPurchases(ctx, purse.ASN)
+	if err != nil {
+		return nil, err
+	}
+	for _, open := range purchases {
+		found = append(found, target{purchase: &open})
+	}
 	return found, nil
 }
 
 // syncOne settles one order in one card session.
 func (c *Core) syncOne(ctx context.Context, session reader.Session, profile *wallet.Profile, each target, ask SyncAsk) (SyncLine, error) {
-	line := SyncLine{Order: each.open.Order, Key: each.kept.Key, From: each.open.State, To: each.open.State, Intent: ask.Intent, Amount: each.open.Amount, Evidence: "none"}
+	line := SyncLine{Order: each.open.Order, Kind: wallet.KindLoad, Key: each.kept.Key, From: each.open.State, To: each.open.State, Intent: ask.Intent, Amount: each.open.Amount, Evidence: "none"}
 	script, err := scriptFor(c.Platform.Session(), profile)
 	if err != nil {
 		return line, err
@@ -314,9 +400,11 @@ func (c *Core) syncOne(ctx context.Context, session reader.Session, profile *wal
 	return line, nil
 }
 
-// refuseWhileOpen settles, before a new top-up, what the card proves by itself,
-// and refuses while an order of this card stays open.
-func (c *Core) refuseWhileOpen(ctx context.Context, asn wallet.ASN) error {
+// refuseWhileOpen settles, before a new order of a kind, what the card proves by
+// itself, and refuses while an order of this card stays open. A purchase in doubt
+// does not keep value from being loaded: the books decide about it, and they know
+// of the load.
+func (c *Core) refuseWhileOpen(ctx context.Context, asn wallet.ASN, kind string) error {
 	ask := SyncAsk{Intent: wallet.IntentSettle, card: &asn}
 	if _, err := c.syncOutbox(ctx, ask); err != nil {
 		return c.openIfKept(ctx, err)
@@ -328,6 +416,9 @@ func (c *Core) refuseWhileOpen(ctx context.Context, asn wallet.ASN) error {
 	if err != nil {
 		return err
 	}
+	if kind == wallet.KindLoad {
+		targets = slices.DeleteFunc(targets, target.inDoubt)
+	}
 	if len(targets) == 0 {
 		return nil
 	}
@@ -335,10 +426,15 @@ func (c *Core) refuseWhileOpen(ctx context.Context, asn wallet.ASN) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range settled {
-		if line.To != wallet.StateLoaded && line.To != wallet.StateVoided {
-			return &Failure{Code: "PENDING_LOAD", Order: &targets[0].kept, Detail: map[string]any{"order": line.Order, "amountFen": line.Amount}}
+	for i, line := range settled {
+		if !line.Open() || kind == wallet.KindLoad && line.To == wallet.LoadState(wallet.PurchaseDoubtful) {
+			continue
 		}
+		code := "PENDING_LOAD"
+		if line.Kind == wallet.KindPurchase {
+			code = "PENDING_PURCHASE"
+		}
+		return &Failure{Code: code, Order: keptOrNil(targets[i]), Detail: map[string]any{"order": line.Order, "amountFen": line.Amount}}
 	}
 	return nil
 }

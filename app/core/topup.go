@@ -66,7 +66,7 @@ func (c *Core) TopUp(ctx context.Context, ask TopUpAsk) (TopUpResult, error) {
 		return result, err
 	}
 	result.Purse = purse
-	if err := c.refuseWhileOpen(ctx, purse.ASN); err != nil {
+	if err := c.refuseWhileOpen(ctx, purse.ASN, wallet.KindLoad); err != nil {
 		return result, err
 	}
 	order, script, err := c.confirm(ctx, purse, ask)
@@ -227,7 +227,10 @@ func (c *Core) afterFailure(ctx context.Context, order wallet.Order, err error) 
 		c.close(ctx, latest, wallet.StageAbandoned, "")
 		return err
 	case wallet.StageAsked:
-		state, abandonErr := c.Platform.Abandon(ctx, order.Key)
+		// Also after Ctrl+C: a few seconds here save the person a second touch.
+		asking, stop := context.WithTimeout(context.WithoutCancel(ctx), c.AckWait)
+		defer stop()
+		state, abandonErr := c.Platform.Abandon(asking, order.Key)
 		if abandonErr == nil && state.State == wallet.StateDeclined {
 			c.close(ctx, latest, wallet.StageDeclined, state.Code)
 			return nothingPaid(err)

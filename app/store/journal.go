@@ -19,7 +19,7 @@ import (
 var _ core.Store = (*Store)(nil)
 
 // Write implements wallet.Journal: the entry, its place in the hash chain and, for
-// CREDITED, the row of the outbox reach the disk in one transaction.
+// CREDITED and DEBITED, the row of the outbox reach the disk in one transaction.
 //
 // After an error the entry is not in the store. One thing can bring it back: the
 // flush failed and the computer stops before the next write, for then the log may
@@ -74,10 +74,10 @@ func appendEntry(ctx context.Context, tx *sql.Tx, entry wallet.Entry, encoded []
 // platform has settled the order. It is due at once.
 func changeOutbox(ctx context.Context, tx *sql.Tx, entry wallet.Entry, seq int64) (err error) {
 	switch entry.Stage {
-	case wallet.StageCredited:
+	case wallet.StageCredited, wallet.StageDebited:
 		_, err = tx.ExecContext(ctx, `INSERT INTO outbox (key, seq, tries, next_ns) VALUES (?, ?, 0, 0)
 			ON CONFLICT (key) DO UPDATE SET seq = excluded.seq, tries = 0, next_ns = 0`, entry.Key, seq)
-	case wallet.StageConfirmed, wallet.StageVoided:
+	case wallet.StageConfirmed, wallet.StageVoided, wallet.StageNotTaken, wallet.StageRefunded:
 		_, err = tx.ExecContext(ctx, `DELETE FROM outbox WHERE key = ?`, entry.Key)
 	}
 	return err

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 // must not block.
 type actions struct {
 	reread   func()
+	tryCard  func()            // puts a virtual card into a reader of its own; nil: not offered
 	language func(name string) // the person chose another one
 	theme    func(choice string)
 	after    func(time.Duration, func()) (stop func()) // calls back on the window's goroutine
@@ -316,9 +318,18 @@ func (p *page) troublePage() fyne.CanvasObject {
 		content.Add(container.NewCenter(p.plain(again)))
 		content.Add(gap(0, 6))
 	}
+	if p.tryCard != nil && p.state.Demo && slices.Contains(withoutReader, trouble.Code) {
+		try := p.button(mainButton, p.t("ui.tryCard", nil), nil, p.tryCard)
+		content.Add(container.NewCenter(p.plain(try)))
+		content.Add(gap(0, 6))
+	}
 	content.Add(container.NewCenter(p.text(p.t("ui.code", map[string]any{"Code": trouble.Code}), "caption", "ink3")))
 	return container.NewCenter(content)
 }
+
+// withoutReader are troubles in which a person may want to see the program at work
+// all the same.
+var withoutReader = []string{"READER_NONE", "READER_SERVICE_STOPPED", "READER_DENIED"}
 
 // remedies are numbered lines in a panel.
 func (p *page) remedies(remedies []string, width float32) fyne.CanvasObject {

@@ -113,6 +113,9 @@ func (t *walletTheme) Color(name fyne.ThemeColorName, system fyne.ThemeVariant) 
 		return faded(tokenColor(overlay.Hover.Token, dark), overlay.Hover.Alpha)
 	case theme.ColorNamePressed:
 		return faded(tokenColor(overlay.Pressed.Token, dark), overlay.Pressed.Alpha)
+	case theme.ColorNameFocus:
+		// Fyne fills a focused button with this colour; its words must stay readable.
+		return faded(tokenColor("focus", dark), 0.25)
 	case theme.ColorNameShadow:
 		if dark {
 			return parseColor(overlay.Shadow.Dark)

@@ -36,6 +36,9 @@ type Options struct {
 	Theme    string // ThemeLight, ThemeDark, ThemeSystem
 	// Platform is why there is none, if one should be there: cards are read all the same.
 	Platform *core.Failure
+	// TryCard puts a virtual card into a reader of its own, for a person without a
+	// reader; nil where none can be offered. It may take a moment.
+	TryCard func() error
 }
 
 // Run shows the window over a core until the person closes it. It must be called on
@@ -141,6 +144,9 @@ func openWindow(ctx context.Context, a fyne.App, program *core.Core, options Opt
 			return func() { timer.Stop() }
 		},
 	})
+	if options.TryCard != nil {
+		w.page.tryCard = func() { go func() { _ = options.TryCard() }() } // the reader's state tells the rest
+	}
 	w.page.platform = options.Platform
 	w.page.build()
 	w.window.SetIcon(fyne.NewStaticResource("app-icon.svg", []byte(readDrawing("app-icon"))))

@@ -107,7 +107,7 @@ func (c *console) detail(failure *core.Failure, err error) map[string]any {
 	}
 	if failure.Order != nil {
 		detail["order"] = orderObject{
-			Order: failure.Order.Order, Key: failure.Order.Key, Kind: "load", Stage: failure.Order.Stage,
+			Order: failure.Order.Order, Key: failure.Order.Key, Kind: kindOf(*failure.Order), Stage: failure.Order.Stage,
 			AmountFen: failure.Order.Amount, ASNMasked: failure.Order.ASN.Masked(), Attempt: failure.Order.Attempt,
 		}
 	}
@@ -128,6 +128,13 @@ type orderObject struct {
 	Attempt   int          `json:"attempt"`
 }
 
+func kindOf(entry wallet.Entry) string {
+	if entry.IsPurchase() {
+		return wallet.KindPurchase
+	}
+	return wallet.KindLoad
+}
+
 func orderName(entry wallet.Entry) string {
 	if entry.Order != "" {
 		return entry.Order
@@ -137,6 +144,17 @@ func orderName(entry wallet.Entry) string {
 
 // open wires the program for a command. online says whether a platform is needed.
 func (c *console) open(ctx context.Context, online bool) (*wire.Program, error) {
+	return wire.Open(ctx, c.options(online))
+}
+
+// openCard wires the program for a command that only looks at readers and cards.
+func (c *console) openCard(ctx context.Context) (*wire.Program, error) {
+	options := c.options(false)
+	options.CardOnly = true
+	return wire.Open(ctx, options)
+}
+
+func (c *console) options(online bool) wire.Options {
 	options := wire.Options{
 		Reader: c.Reader, Platform: c.Platform, CA: c.CA, ProfileDir: c.Profile, CardWait: c.Timeout, Fault: c.Fault,
 		DemoCredentials: c.DemoCredentials, Online: online,
@@ -148,7 +166,7 @@ func (c *console) open(ctx context.Context, online bool) (*wire.Program, error) 
 			fmt.Fprintf(c.err, "%-22s %s → %s %v %s\n", line.Name, line.Command, line.Answer, line.Took.Round(10*time.Microsecond), line.Err)
 		}
 	}
-	return wire.Open(ctx, options)
+	return options
 }
 
 // interactive reports whether a person sits at the terminal.
@@ -173,7 +191,11 @@ func (c *console) line() (string, error) {
 // input where there is no terminal and the command said so.
 func (c *console) secret(prompt string, fromStdin bool) (string, error) {
 	if fromStdin {
-		return c.line()
+		text, err := c.line()
+		if err != nil || text == "" {
+			return "", &core.Failure{Code: "USAGE", Err: errors.New("standard input has no further line for a password")}
+		}
+		return text, nil
 	}
 	if !c.interactive() {
 		return "", &core.Failure{Code: "USAGE", Err: errors.New("no terminal to ask on: use --password-stdin")}

@@ -121,6 +121,10 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		}
 		ts.Setenv(args[0], text(found))
 	},
+	// lines FILE LINE...: writes what a person would type.
+	"lines": func(ts *testscript.TestScript, _ bool, args []string) {
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Join(args[1:], "\n")+"\n"), 0o600))
+	},
 	"serve":     servePlatform,
 	"lockmoney": lockMoney,
 	"bareca":    bareCertificate,

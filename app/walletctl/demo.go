@@ -33,6 +33,7 @@ type demoWorld struct {
 	loaded   wallet.Fen // in the books
 	held     wallet.Fen
 	main     wallet.Fen
+	bought   wallet.Fen // in the books: paid from the card
 	balanced bool
 	expected wallet.Fen // what the books say the card holds
 }
@@ -52,6 +53,7 @@ const (
 	demoCardBalance wallet.Fen = 20_00
 	demoAmount      wallet.Fen = 50_00
 	demoMain        wallet.Fen = 500_00
+	demoPrice       wallet.Fen = 12_50
 )
 
 func (cmd demoCmd) Run(ctx context.Context, con *console) error {
@@ -101,17 +103,33 @@ func (d *demo) tell(ctx context.Context) error {
 	if err := d.read(ctx, "read", demoCardBalance); err != nil {
 		return err
 	}
-	if err := d.topUp(ctx, "topup", "", d.con.Fault == "", demoCardBalance+demoAmount); err != nil {
+	fault, isPurchase := d.con.Fault, isPurchaseFault(d.con.Fault)
+	if err := d.topUp(ctx, "topup", "", fault == "" || isPurchase, demoCardBalance+demoAmount); err != nil {
 		return err
 	}
-	fault := d.con.Fault
 	if fault == "" {
 		fault = "credit-answer-lost"
 	}
-	if err := d.interrupted(ctx, fault); err != nil {
+	interrupted := d.interrupted
+	if isPurchase {
+		interrupted = d.interruptedPay
+	}
+	if err := interrupted(ctx, fault); err != nil {
+		return err
+	}
+	if err := d.pay(ctx); err != nil {
 		return err
 	}
 	return d.history(ctx)
+}
+
+func isPurchaseFault(name string) bool {
+	for _, fault := range wire.Faults() {
+		if fault.Name == name {
+			return fault.Flow == wallet.KindPurchase
+		}
+	}
+	return false
 }
 
 type discard struct{}
@@ -153,7 +171,7 @@ func (d *demo) look(ctx context.Context) (demoWorld, error) {
 	world.balanced, world.held = report.ImbalanceFen == 0 && report.AuditChain == "ok", report.HeldFen
 	for _, each := range report.Cards {
 		if each.ASN == card.ASN() {
-			world.loaded, world.expected = each.LoadedFen, each.ExpectedBalanceFen
+			world.loaded, world.bought, world.expected = each.LoadedFen, each.PurchasedFen, each.ExpectedBalanceFen
 		}
 	}
 	return world, nil
@@ -303,6 +321,6 @@ func (d *demo) history(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.step("history", history.Total >= 5 && world.balanced, "Records", history.Total, "Gaps", len(history.Gaps))
+	d.step("history", history.Total >= 6 && world.balanced, "Records", history.Total, "Gaps", len(history.Gaps))
 	return nil
 }

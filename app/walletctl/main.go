@@ -48,6 +48,8 @@ type commands struct {
 	Statement statementCmd `cmd:"" help:"Movements on the main account."`
 	Cards     cardsCmd     `cmd:"" help:"Cards of the account."`
 	Topup     topupCmd     `cmd:"" help:"Load value onto the card (圈存)."`
+	Pay       payCmd       `cmd:"" help:"Pay a merchant's order from the card (消费)."`
+	Unload    unloadCmd    `cmd:"" help:"Return value from the card to the main account (取回余额)."`
 	Sync      syncCmd      `cmd:"" help:"Settle what is open for the card on the reader (充值同步)."`
 	Orders    ordersCmd    `cmd:"" help:"Where is my money."`
 	Receipt   receiptCmd   `cmd:"" help:"Receipt of an order."`

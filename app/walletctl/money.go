@@ -17,7 +17,7 @@ type topupCmd struct {
 	Amount        string `required:"" placeholder:"YUAN" help:"In yuan, with a decimal point: 50.00."`
 	Source        string `default:"main" help:"main: the main account."`
 	Yes           bool   `help:"Do not ask for confirmation."`
-	PasswordStdin bool   `name:"password-stdin" help:"Read the payment password (and then a card PIN) from standard input."`
+	PasswordStdin bool   `name:"password-stdin" help:"Read the payment password, and on the next line the PIN of a card that wants one, from standard input."`
 }
 
 type topupObject struct {
@@ -54,10 +54,14 @@ func (cmd topupCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer program.Close()
+	password, err := con.paymentPassword(program, cmd.PasswordStdin)
+	if err != nil {
+		return err
+	}
 	result, err := program.Core.TopUp(ctx, core.TopUpAsk{
 		Amount: amount, Source: cmd.Source,
 		Confirm:  func(_ context.Context, what core.Confirmation) error { return con.confirmTopUp(what, cmd.Yes) },
-		Password: con.paymentPassword(program, cmd.PasswordStdin),
+		Password: password,
 		PIN:      con.pin(program, cmd.PasswordStdin),
 		Progress: con.progress,
 	})
@@ -76,13 +80,25 @@ func (c *console) confirmTopUp(what core.Confirmation, yes bool) error {
 	return c.confirm(text, yes)
 }
 
-func (c *console) paymentPassword(program *wire.Program, fromStdin bool) func(context.Context) (string, error) {
+// paymentPassword asks when the password is needed. From standard input it is read
+// now: the card asks for its PIN earlier than the platform for the password, and a
+// script must not have its first line tried as a PIN on some cards.
+func (c *console) paymentPassword(program *wire.Program, fromStdin bool) (func(context.Context) (string, error), error) {
+	known := ""
+	if demo := program.DemoCredentials(); demo != nil {
+		known = demo.PaymentPassword
+	} else if fromStdin {
+		var err error
+		if known, err = c.secret("", true); err != nil {
+			return nil, err
+		}
+	}
 	return func(context.Context) (string, error) {
-		if demo := program.DemoCredentials(); demo != nil {
-			return demo.PaymentPassword, nil
+		if known != "" {
+			return known, nil
 		}
 		return c.secret(c.t("console.paymentPassword"), fromStdin)
-	}
+	}, nil
 }
 
 // pin asks for the card's own PIN, which is never sent anywhere but to the card.
@@ -164,6 +180,8 @@ type syncedObject struct {
 	Requests       int              `json:"requests"`
 	RequestsWaited int              `json:"requestsWaited"`
 	Evidence       string           `json:"evidence"`
+	Debited        *bool            `json:"debited,omitempty"`   // purchases only
+	Delivered      *bool            `json:"delivered,omitempty"` // purchases only
 }
 
 func (cmd syncCmd) Run(ctx context.Context, con *console) error {
@@ -184,7 +202,7 @@ func (cmd syncCmd) Run(ctx context.Context, con *console) error {
 	lines, err := program.Core.Sync(ctx, core.SyncAsk{Intent: intent, Order: cmd.Order, PIN: con.pin(program, cmd.PasswordStdin), Progress: con.progress})
 	object := syncObject{Orders: []syncedObject{}}
 	for _, line := range lines {
-		object.Orders = append(object.Orders, syncedObject{line.Order, "load", line.From, line.To, line.Intent, line.Amount, line.Requests, line.RequestsWaited, line.Evidence})
+		object.Orders = append(object.Orders, syncedOf(line))
 		object.Requests += line.Requests
 		object.RequestsWaited += line.RequestsWaited
 	}
@@ -210,15 +228,34 @@ func (cmd syncCmd) Run(ctx context.Context, con *console) error {
 	})
 }
 
-// stillOpen: an order that stays GRANTED or in SUSPENSE is exit 6.
+func syncedOf(line core.SyncLine) syncedObject {
+	object := syncedObject{
+		Order: line.Order, Kind: line.Kind, From: line.From, To: line.To, Intent: line.Intent, AmountFen: line.Amount,
+		Requests: line.Requests, RequestsWaited: line.RequestsWaited, Evidence: line.Evidence,
+	}
+	if line.Kind == wallet.KindPurchase {
+		object.Debited, object.Delivered = line.Debited, &line.Delivered
+	}
+	return object
+}
+
+// stillOpen: an order that stays open, in doubt or in SUSPENSE is exit 6.
 func stillOpen(lines []core.SyncLine) error {
 	for _, line := range lines {
-		switch line.To {
-		case wallet.StateGranted, wallet.StateReceived:
-			return &core.Failure{Code: "ORDER_OPEN", Detail: map[string]any{"order": line.Order}}
-		case wallet.StateSuspense:
-			return &core.Failure{Code: "ORDER_SUSPENSE", Detail: map[string]any{"order": line.Order}}
+		if !line.Open() {
+			continue
 		}
+		failure := &core.Failure{Code: "ORDER_OPEN", Detail: map[string]any{"order": line.Order}}
+		switch line.To {
+		case wallet.LoadState(wallet.PurchaseDoubtful):
+			failure.Code = "PURCHASE_DOUBTFUL"
+			if line.DoubtEnds != nil {
+				failure.Detail["resets"] = *line.DoubtEnds
+			}
+		case wallet.StateSuspense:
+			failure.Code = "ORDER_SUSPENSE"
+		}
+		return failure
 	}
 	return nil
 }
@@ -248,6 +285,10 @@ type orderLineObject struct {
 	Paid      bool             `json:"paid"`
 	OnCard    *bool            `json:"onCard"`
 	Next      string           `json:"next"`
+	Merchant  string           `json:"merchant,omitempty"` // purchases only, as those below
+	Goods     string           `json:"goods,omitempty"`
+	Debited   *bool            `json:"debited,omitempty"`
+	Delivered *bool            `json:"delivered,omitempty"`
 }
 
 func (cmd ordersCmd) Run(ctx context.Context, con *console) error {
@@ -276,6 +317,9 @@ func (cmd ordersCmd) Run(ctx context.Context, con *console) error {
 		if line.Stage != "" {
 			each.Stage = &line.Stage
 		}
+		if line.Kind == wallet.KindPurchase {
+			each.Merchant, each.Goods, each.Debited, each.Delivered = line.Merchant, line.Goods, line.Debited, &line.Delivered
+		}
 		object.Orders = append(object.Orders, each)
 	}
 	return con.print(object, func(w io.Writer) {
@@ -284,11 +328,15 @@ func (cmd ordersCmd) Run(ctx context.Context, con *console) error {
 			fmt.Fprintln(w, con.t("console.noOrders"))
 			return
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", con.t("console.time"), con.t("console.order"), padded(con.t("console.amountYuan"), amountWidth),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", con.t("console.time"), con.t("console.kind"), con.t("console.order"), padded(con.t("console.amountYuan"), amountWidth),
 			con.t("console.paid"), con.t("console.onCard"), con.t("console.next"))
 		for i, each := range object.Orders {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", local(lines[i].Created), orNumberless(each.Order), padded(each.AmountFen.Yuan(), amountWidth),
-				con.fact("console.paid", &each.Paid), con.fact("console.onCard", each.OnCard), con.t("console.next."+each.Next))
+			one, two := con.fact("console.paid", &each.Paid), con.fact("console.onCard", each.OnCard)
+			if each.Kind == wallet.KindPurchase {
+				one, two = con.fact("console.debited", each.Debited), con.fact("console.delivered", each.Delivered)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", local(lines[i].Created), con.t("console.kind."+each.Kind), orNumberless(each.Order),
+				padded(each.AmountFen.Yuan(), amountWidth), one, two, con.t("console.next."+each.Next))
 		}
 	})
 }
@@ -331,6 +379,9 @@ func (cmd receiptCmd) Run(ctx context.Context, con *console) error {
 	defer program.Close()
 	receipt, err := program.Core.Receipt(ctx, cmd.Order)
 	if err != nil {
+		if purchase, other := program.Core.PurchaseReceipt(ctx, cmd.Order); other == nil {
+			return con.printPurchaseReceipt(purchase)
+		}
 		return err
 	}
 	return con.print(map[string]any{"file": nil, "receipt": receiptObject(receipt)}, func(w io.Writer) {

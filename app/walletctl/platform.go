@@ -13,12 +13,13 @@ import (
 )
 
 type platformCmd struct {
-	Serve     platformServeCmd   `cmd:"" help:"Run the embedded platform as a process."`
-	Seed      platformSeedCmd    `cmd:"" help:"Make a ready user with demo credentials."`
-	IssueCard platformIssueCmd   `cmd:"" name:"issue-card" help:"Personalise a card and export its card-level keys (demo platforms only)."`
-	Check     platformCheckCmd   `cmd:"" help:"Audit the books, also while another process serves them."`
-	Backup    platformBackupCmd  `cmd:"" help:"Take a snapshot of a live platform."`
-	Restore   platformRestoreCmd `cmd:"" help:"Restore a snapshot; starts a new epoch."`
+	Serve     platformServeCmd     `cmd:"" help:"Run the embedded platform as a process."`
+	Seed      platformSeedCmd      `cmd:"" help:"Make a ready user with demo credentials."`
+	IssueCard platformIssueCmd     `cmd:"" name:"issue-card" help:"Personalise a card and export its card-level keys (demo platforms only)."`
+	ShopOrder platformShopOrderCmd `cmd:"" name:"shop-order" help:"Make a merchant's order, to be paid with pay."`
+	Check     platformCheckCmd     `cmd:"" help:"Audit the books, also while another process serves them."`
+	Backup    platformBackupCmd    `cmd:"" help:"Take a snapshot of a live platform."`
+	Restore   platformRestoreCmd   `cmd:"" help:"Restore a snapshot; starts a new epoch."`
 }
 
 // existingPlatform opens a directory that holds a platform: looking must not make one

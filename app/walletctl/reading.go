@@ -37,7 +37,7 @@ type readerObject struct {
 }
 
 func (cmd readersCmd) Run(ctx context.Context, con *console) error {
-	program, err := con.open(ctx, false)
+	program, err := con.openCard(ctx)
 	if err != nil {
 		return err
 	}
@@ -139,11 +139,12 @@ type queryObject struct {
 	APDUsProbe     int           `json:"apdusProbe"`
 	ElapsedMS      float64       `json:"elapsedMS"`
 	More           []purseObject `json:"more"`
+	Warning        string        `json:"warning,omitempty"` // why the reading is not in the history
 	FaultHit       *bool         `json:"faultHit,omitempty"`
 }
 
 func (cmd queryCmd) Run(ctx context.Context, con *console) error {
-	program, err := con.open(ctx, false)
+	program, err := con.openCard(ctx)
 	if err != nil {
 		return err
 	}
@@ -167,6 +168,7 @@ func (cmd queryCmd) Run(ctx context.Context, con *console) error {
 		object.FaultHit = &hit
 	}
 	if result.Warning != nil {
+		object.Warning = core.Explain(result.Warning).Code
 		con.say(con.t("console.historyNotKept", "Cause", result.Warning.Error()))
 	}
 	return con.print(object, func(w io.Writer) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"time"
 
 	"walletcompanion/app/core"
 	"walletcompanion/platformclient/mockplatform"
@@ -29,7 +30,7 @@ func (p *Program) DemoPhone() string {
 // has no account for the demo's phone number gets one: at the first start, also when
 // an earlier one ended before that, and in a directory that somebody else made.
 func (p *Program) openDemo(ctx context.Context) (err error) {
-	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks()}
+	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks(), Now: p.demoClock()}
 	if p.Demo, err = mockplatform.Open(config); err != nil {
 		return err
 	}
@@ -48,6 +49,19 @@ func (p *Program) openDemo(ctx context.Context) (err error) {
 	p.profile = p.Demo.Profile()
 	p.profile.URL = p.server.URL
 	return p.backupDemo(ctx)
+}
+
+// demoClock is the platform's clock. The fault of a late result lets it run ahead.
+func (p *Program) demoClock() func() time.Time {
+	if p.accident == nil {
+		return nil
+	}
+	return func() time.Time {
+		if p.accident.late.Load() {
+			return time.Now().Add(pastReservation)
+		}
+		return time.Now()
+	}
 }
 
 func (p *Program) demoHooks() mockplatform.Hooks {
@@ -104,7 +118,7 @@ func (p *Program) prepare(ctx context.Context, purse wallet.Purse) (notice strin
 		return "", &core.Failure{Code: "DEMO_RECORDED_CARD"}
 	}
 	card := p.source.virtualCard()
-	if card == nil {
+	if card == nil || card.ASN() != purse.ASN { // a real card beside a virtual reader
 		if p.Demo != nil && p.options.Platform == "" {
 			return "", &core.Failure{Code: "DEMO_REAL_CARD"}
 		}

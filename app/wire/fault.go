@@ -20,7 +20,7 @@ import (
 type Fault struct {
 	Name        string
 	Row         string // of the crash table
-	Flow        string // "load"
+	Flow        string // "load" or "purchase"
 	ExpectExit  int    // of the command that it cuts
 	ExpectState string // of the order after one later sync; "" where no order was made
 	Text        map[string]string
@@ -47,6 +47,7 @@ type accident struct {
 	command  func(a *accident, ins byte) cardFault                          // at a card command
 	fullDisk wallet.Stage                                                   // the disk is full while this stage is written
 	restore  bool                                                           // the platform is restored to before the order
+	late     atomic.Bool                                                    // the platform's clock has run past a merchant's reservation
 	blocks   bool                                                           // the card is blocked when it leaves
 	comeBack bool                                                           // the card is put back at once
 	delays   bool                                                           // the cut request arrives after the abandon
@@ -136,7 +137,7 @@ func (t faultyTransport) RoundTrip(request *http.Request) (*http.Response, error
 		}
 	}
 	response, err := t.next.RoundTrip(request)
-	if err == nil && route == "POST abandon" {
+	if err == nil && (route == "POST abandon" || route == "POST purchases/abandon") {
 		t.deliverHeld()
 	}
 	if err == nil && t.a.answer != nil {
@@ -181,18 +182,27 @@ func (a *accident) cut(request *http.Request) error {
 	return errCut
 }
 
-// routeOf names the money routes without their numbers.
+// routeOf names the money routes without their numbers: loads, load, result,
+// attempts and abandon, and the same of purchases under purchases/.
 func routeOf(path string) string {
-	rest, isLoad := strings.CutPrefix(path[strings.IndexByte(path, '/'):], api.PathLoads)
-	switch {
-	case !isLoad:
-		return path
-	case rest == "":
-		return "loads"
-	case strings.Count(rest, "/") == 1:
-		return "load"
+	path = path[strings.IndexByte(path, '/'):]
+	if rest, is := strings.CutPrefix(path, api.PathPurchases); is {
+		return routeBelow(rest, "purchases", "purchase", "purchases/")
 	}
-	return rest[strings.LastIndexByte(rest, '/')+1:] // result, attempts, abandon
+	if rest, is := strings.CutPrefix(path, api.PathLoads); is {
+		return routeBelow(rest, "loads", "load", "")
+	}
+	return path
+}
+
+func routeBelow(rest, all, one, prefix string) string {
+	switch {
+	case rest == "":
+		return all
+	case strings.Count(rest, "/") == 1:
+		return one
+	}
+	return prefix + rest[strings.LastIndexByte(rest, '/')+1:]
 }
 
 // faultyChip is the hook in the card.
@@ -200,7 +210,7 @@ type faultyChip struct {
 	reader.Chip
 	a     *accident
 	block func() error // blocks the application, for a card of ours
-	tear  func()       // makes the next command lose its power inside
+	tear  func(byte)   // makes the next command with this INS lose its power inside
 }
 
 func (c *faultyChip) PowerOn() ([]byte, error) {
@@ -221,7 +231,7 @@ func (c *faultyChip) Transmit(command []byte) ([]byte, error) {
 	case cardBefore:
 		return nil, c.leave()
 	case cardInside:
-		c.tear()
+		c.tear(command[1])
 		answer, err := c.Chip.Transmit(command)
 		if err == nil {
 			return answer, nil

@@ -18,7 +18,8 @@ func Faults() []Fault {
 	all := append(processFaults(), networkFaults()...)
 	all = append(all, platformFaults()...)
 	all = append(all, cardFaults()...)
-	return append(all, diskFaults()...)
+	all = append(all, diskFaults()...)
+	return append(all, purchaseFaults()...)
 }
 
 func texts(en, zh string) map[string]string { return map[string]string{"en": en, "zh": zh} }
@@ -42,107 +43,137 @@ func processFaults() []Fault {
 
 // networkFaults cut or distort the wire to the platform.
 func networkFaults() []Fault {
-	onRequest := func(route string, stay bool) func(*accident) {
-		return func(a *accident) {
-			a.request = func(a *accident, each string) error {
-				if each != "POST "+route || !a.strike() {
-					return nil
-				}
-				if stay {
-					a.cutNetwork()
-				}
-				return errCut
-			}
-		}
-	}
-	onAnswer := func(route string, stay bool) func(*accident) {
-		return func(a *accident) {
-			a.answer = func(a *accident, each string, _ *http.Response) error {
-				if each != "POST "+route || !a.strike() {
-					return nil
-				}
-				if stay {
-					a.cutNetwork()
-				}
-				return errCut
-			}
-		}
-	}
 	load := func(name, row string, exit int, state, en, zh string, arm func(*accident)) Fault {
 		return Fault{Name: name, Row: row, Flow: "load", ExpectExit: exit, ExpectState: state, Text: texts(en, zh), arm: arm}
 	}
 	faults := []Fault{
-		load("request-lost", "5", 6, "DECLINED", "The network goes away just before the request.", "请求发出前网络中断。", onRequest("loads", true)),
-		load("request-lost-once", "5", 0, "LOADED", "The first request is lost, the network stays.", "第一次请求丢失，网络随即恢复。", onRequest("loads", false)),
-		load("request-delayed", "5", 4, "DECLINED", "The request arrives only after the order was abandoned.", "请求在订单作废之后才到达平台。", delayRequest),
-		load("grant-answer-lost", "7", 6, "LOADED", "The platform grants, the answer and the network are lost.", "平台已授权，应答丢失且网络中断。", onAnswer("loads", true)),
-		load("grant-answer-lost-once", "7", 0, "LOADED", "The answer is lost once; the same request gets the same grant.", "应答丢失一次，同一请求得到同一授权。", onAnswer("loads", false)),
-		load("refusal-answer-lost", "8", 6, "DECLINED", "The platform refuses, the answer and the network are lost (use an amount above a limit).", "平台拒绝，应答丢失且网络中断（请使用超限金额）。", loseRefusal),
-		load("grant-forged", "9", 6, "LOADED", "One bit of the grant is flipped on the way.", "授权在途中被篡改一位。", forgeGrant),
-		load("result-lost", "17", 0, "LOADED", "The network goes away before the result is sent.", "结果上送前网络中断。", onRequest("result", true)),
-		load("result-answer-lost", "19", 0, "LOADED", "The platform books the result, its acknowledgement is lost.", "平台已入账，确认应答丢失。", onAnswer("result", true)),
+		load("request-lost", "5", 6, "DECLINED", "The network goes away just before the request.", "请求发出前网络中断。", cutRequest("loads", true)),
+		load("request-lost-once", "5", 0, "LOADED", "The first request is lost, the network stays.", "第一次请求丢失，网络随即恢复。", cutRequest("loads", false)),
+		load("request-delayed", "5", 4, "DECLINED", "The request arrives only after the order was abandoned.", "请求在订单作废之后才到达平台。", delayRequest("loads")),
+		load("grant-answer-lost", "7", 6, "LOADED", "The platform grants, the answer and the network are lost.", "平台已授权，应答丢失且网络中断。", cutAnswer("loads", true)),
+		load("grant-answer-lost-once", "7", 0, "LOADED", "The answer is lost once; the same request gets the same grant.", "应答丢失一次，同一请求得到同一授权。", cutAnswer("loads", false)),
+		load("refusal-answer-lost", "8", 6, "DECLINED", "The platform refuses, the answer and the network are lost (use an amount above a limit).", "平台拒绝，应答丢失且网络中断（请使用超限金额）。", loseRefusal("loads")),
+		load("grant-forged", "9", 6, "LOADED", "One bit of the grant is flipped on the way.", "授权在途中被篡改一位。", forgeGrant("loads")),
+		load("result-lost", "17", 0, "LOADED", "The network goes away before the result is sent.", "结果上送前网络中断。", cutRequest("result", true)),
+		load("result-answer-lost", "19", 0, "LOADED", "The platform books the result, its acknowledgement is lost.", "平台已入账，确认应答丢失。", cutAnswer("result", true)),
 	}
-	silent := load("request-lost-silent", "5", 6, "DECLINED", "The network falls silent just before the request.", "请求发出前网络无声中断。", onRequest("loads", true))
+	silent := load("request-lost-silent", "5", 6, "DECLINED", "The network falls silent just before the request.", "请求发出前网络无声中断。", cutRequest("loads", true))
 	silent.silent = true
 	return append(faults, silent)
 }
 
-// delayRequest holds the request back until the order has been abandoned.
-func delayRequest(a *accident) {
-	a.delays = true
-	a.request = func(a *accident, route string) error {
-		if route == "POST loads" {
-			a.strike()
+// cutRequest cuts the first request of a route before it leaves; stay says that the
+// network stays away.
+func cutRequest(route string, stay bool) func(*accident) {
+	return func(a *accident) {
+		a.request = func(a *accident, each string) error {
+			if each != "POST "+route || !a.strike() {
+				return nil
+			}
+			if stay {
+				a.cutNetwork()
+			}
 			return errCut
 		}
-		return nil
 	}
 }
 
-// loseRefusal loses the answer of a refused load.
-func loseRefusal(a *accident) {
-	a.answer = func(a *accident, route string, response *http.Response) error {
-		if route != "POST loads" || response.StatusCode < 400 || !a.strike() {
+// cutAnswer lets the request through and loses its answer.
+func cutAnswer(route string, stay bool) func(*accident) {
+	return func(a *accident) {
+		a.answer = func(a *accident, each string, _ *http.Response) error {
+			if each != "POST "+route || !a.strike() {
+				return nil
+			}
+			if stay {
+				a.cutNetwork()
+			}
+			return errCut
+		}
+	}
+}
+
+// delayRequest holds the request back until the order has been abandoned.
+func delayRequest(route string) func(*accident) {
+	return func(a *accident) {
+		a.delays = true
+		a.request = func(a *accident, each string) error {
+			if each == "POST "+route {
+				a.strike()
+				return errCut
+			}
 			return nil
 		}
-		a.cutNetwork()
-		return errCut
+	}
+}
+
+// loseRefusal loses the answer of a refused request.
+func loseRefusal(route string) func(*accident) {
+	return func(a *accident) {
+		a.answer = func(a *accident, each string, response *http.Response) error {
+			if each != "POST "+route || response.StatusCode < 400 || !a.strike() {
+				return nil
+			}
+			a.cutNetwork()
+			return errCut
+		}
 	}
 }
 
 // forgeGrant flips one bit inside the signed payload of the grant.
-func forgeGrant(a *accident) {
-	a.answer = func(a *accident, route string, response *http.Response) error {
-		if route != "POST loads" || response.StatusCode != http.StatusOK || !a.strike() {
+func forgeGrant(route string) func(*accident) {
+	return func(a *accident) {
+		a.answer = func(a *accident, each string, response *http.Response) error {
+			if each != "POST "+route || response.StatusCode != http.StatusOK || !a.strike() {
+				return nil
+			}
+			body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+			response.Body.Close()
+			if err != nil {
+				return err
+			}
+			if at := bytes.Index(body, []byte(`"payload":"`)); at >= 0 {
+				at += len(`"payload":"`) + 40
+				body[at] = map[bool]byte{true: 'B', false: 'A'}[body[at] == 'A']
+			}
+			response.Body = io.NopCloser(bytes.NewReader(body))
 			return nil
 		}
-		body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-		response.Body.Close()
-		if err != nil {
-			return err
-		}
-		if at := bytes.Index(body, []byte(`"payload":"`)); at >= 0 {
-			at += len(`"payload":"`) + 40
-			body[at] = map[bool]byte{true: 'B', false: 'A'}[body[at] == 'A']
-		}
-		response.Body = io.NopCloser(bytes.NewReader(body))
-		return nil
 	}
+}
+
+// die ends the embedded platform at a commit of a route.
+func die(route string, before bool) func(*accident) {
+	return func(a *accident) {
+		a.commit = func(a *accident, isBefore bool, each string) error {
+			if isBefore != before || routeOf(each) != route || !a.strike() {
+				return nil
+			}
+			a.cutNetwork()
+			return errCut
+		}
+	}
+}
+
+// at does something to the first command with an instruction byte.
+func at(ins byte, what cardFault) func(*accident) {
+	return func(a *accident) {
+		a.command = func(a *accident, each byte) cardFault {
+			if each != ins || !a.strike() {
+				return cardFine
+			}
+			return what
+		}
+	}
+}
+
+// full fills the disk while a stage is written.
+func full(stage wallet.Stage) func(*accident) {
+	return func(a *accident) { a.fullDisk = stage }
 }
 
 // platformFaults end the embedded platform at a commit, or restore it.
 func platformFaults() []Fault {
-	die := func(route string, before bool) func(*accident) {
-		return func(a *accident) {
-			a.commit = func(a *accident, isBefore bool, each string) error {
-				if isBefore != before || routeOf(each) != route || !a.strike() {
-					return nil
-				}
-				a.cutNetwork()
-				return errCut
-			}
-		}
-	}
 	platform := func(name, row string, exit int, state, en, zh string, arm func(*accident)) Fault {
 		return Fault{Name: name, Row: row, Flow: "load", ExpectExit: exit, ExpectState: state, Text: texts(en, zh), arm: arm, embedded: true}
 	}
@@ -156,16 +187,6 @@ func platformFaults() []Fault {
 
 // cardFaults act in the field and in the chip.
 func cardFaults() []Fault {
-	at := func(ins byte, what cardFault) func(*accident) {
-		return func(a *accident) {
-			a.command = func(a *accident, each byte) cardFault {
-				if each != ins || !a.strike() {
-					return cardFine
-				}
-				return what
-			}
-		}
-	}
 	card := func(name, row string, exit int, en, zh string, arm func(*accident)) Fault {
 		return Fault{Name: name, Row: row, Flow: "load", ExpectExit: exit, ExpectState: "LOADED", Text: texts(en, zh), arm: arm}
 	}
@@ -194,9 +215,6 @@ func cardFaults() []Fault {
 
 // diskFaults fill the disk under the journal.
 func diskFaults() []Fault {
-	full := func(stage wallet.Stage) func(*accident) {
-		return func(a *accident) { a.fullDisk = stage }
-	}
 	return []Fault{
 		{Name: "disk-full-at-crediting", Row: "28", Flow: "load", ExpectExit: 6, ExpectState: "LOADED", arm: full(wallet.StageCrediting),
 			Text: texts("The disk is full when CREDITING is to be written.", "写入 CREDITING 时磁盘已满。")},

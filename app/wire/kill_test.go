@@ -33,7 +33,7 @@ func TestE2E_KilledAtEveryStage(t *testing.T) {
 		t.Run(variant, func(t *testing.T) {
 			w := newWorld(t)
 			for _, fault := range wire.Faults() {
-				if !wire.IsProcessFault(fault.Name) {
+				if fault.Flow != wallet.KindLoad || !wire.IsProcessFault(fault.Name) {
 					continue
 				}
 				t.Run(fault.Name+"/same-profile", func(t *testing.T) {

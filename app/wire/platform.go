@@ -35,7 +35,8 @@ func (p clientPlatform) Session() core.Session {
 	session := p.Client.Session()
 	return core.Session{
 		LoggedIn: session.LoggedIn, User: session.User, Phone: session.Phone, Device: session.Device, Cards: session.Cards,
-		Policy: session.Policy, Scripts: session.Scripts, OpenOrders: session.OpenOrders, Epoch: session.Epoch,
+		Policy: session.Policy, Scripts: session.Scripts, OpenOrders: session.OpenOrders,
+		PurchaseScripts: session.PurchaseScripts, OpenPurchases: session.OpenPurchases, Epoch: session.Epoch,
 		Watermark: session.Watermark, Demo: session.Demo,
 	}
 }

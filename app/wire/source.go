@@ -1,12 +1,15 @@
 package wire
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"walletcompanion/app/core"
 	"walletcompanion/reader"
@@ -81,8 +84,38 @@ func (p *Program) openReader() (*cardSource, error) {
 	return nil, &core.Failure{Code: "USAGE", Err: fmt.Errorf("reader %q is none of auto, pcsc:NAME, virtual:FILE, demo", p.options.Reader)}
 }
 
+// releaseLimit bounds how long the end of the program waits for cards to be given
+// back.
+const releaseLimit = time.Second
+
+// UseDemoCard puts the profile's own virtual card into a reader beside the system's,
+// for a person who has no reader yet. It works with --reader auto alone.
+func (p *Program) UseDemoCard() error {
+	both, can := p.source.driver.(twoDrivers)
+	if !can {
+		return &core.Failure{Code: "USAGE", Err: errors.New("another reader was chosen")}
+	}
+	path, err := p.demoCard()
+	if err != nil {
+		return err
+	}
+	file, err := p.openCardFile(p.source, path)
+	if err != nil {
+		return err
+	}
+	both.ours.AddSlot(demoReaderName).Insert(file)
+	return nil
+}
+
+const demoReaderName = "Virtual reader"
+
 func pcscSource(wanted func(reader.Info) bool) *cardSource {
-	return &cardSource{driver: pcsc.New(), wanted: wanted, close: func() {}}
+	driver := pcsc.New()
+	return &cardSource{driver: twoDrivers{driver, virtual.New()}, wanted: wanted, close: func() {
+		ctx, stop := context.WithTimeout(context.Background(), releaseLimit)
+		defer stop()
+		driver.Released(ctx)
+	}}
 }
 
 // virtualSource puts the card of a file into a slot of its own.
@@ -91,6 +124,18 @@ func (p *Program) virtualSource(path string) (*cardSource, error) {
 	p.source = source // the chip's hooks look for it as soon as it is inserted
 	driver := virtual.New()
 	source.driver = driver
+	file, err := p.openCardFile(source, path)
+	if err != nil {
+		return nil, err
+	}
+	slot := driver.AddSlot("Virtual " + path)
+	slot.Insert(p.returning(slot, file))
+	source.close = func() { slot.Remove() }
+	return source, nil
+}
+
+// openCardFile opens the card of a file; source learns which chip was powered last.
+func (p *Program) openCardFile(source *cardSource, path string) (*virtual.File, error) {
 	file, err := virtual.OpenFile(path, func(image []byte, save func([]byte) error) (reader.Chip, error) {
 		chip, err := virtualcard.Parse(image)
 		if err != nil {
@@ -102,10 +147,7 @@ func (p *Program) virtualSource(path string) (*cardSource, error) {
 	if err != nil {
 		return nil, &core.Failure{Code: "CARD_FILE", Err: err}
 	}
-	slot := driver.AddSlot("Virtual " + path)
-	slot.Insert(p.returning(slot, file))
-	source.close = func() { slot.Remove() }
-	return source, nil
+	return file, nil
 }
 
 // hookChip gives a card of ours its memory and, under a fault, its accident.
@@ -127,7 +169,7 @@ func (p *Program) hookChip(chip virtualcard.Chip, save func([]byte) error) reade
 	faulty := &faultyChip{Chip: chip, a: p.accident}
 	if ours {
 		faulty.block = card.Block
-		faulty.tear = func() { card.TearAt(virtualcard.Tear{INS: 0x52, When: virtualcard.Inside}) }
+		faulty.tear = func(ins byte) { card.TearAt(virtualcard.Tear{INS: ins, When: virtualcard.Inside}) }
 	}
 	return faulty
 }

@@ -131,6 +131,8 @@ type SessionAnswer struct {
 	Scripts         []wallet.Signed    `json:"scripts"` // wallet.Script
 	Leases          []wallet.Signed    `json:"leases"`  // wallet.Lease ×8
 	OpenOrders      []wallet.OpenOrder `json:"open_orders"`
+
+	OpenPurchases []wallet.OpenPurchase `json:"open_purchases,omitempty"` // AUTHORISED and DOUBTFUL, of the account's cards
 }
 
 // Policy is what the platform allows (domain wallet/policy/1); see Limits.

@@ -1,6 +1,10 @@
 package api
 
-import "walletcompanion/wallet"
+import (
+	"time"
+
+	"walletcompanion/wallet"
+)
 
 // Paths of online purchases (protocol §2.19).
 const (
@@ -99,3 +103,27 @@ type ShopOrderRequest struct {
 	Amount   wallet.Fen `json:"amount"`
 	Callback string     `json:"callback,omitempty"` // https, or http on loopback for a demo
 }
+
+// DomainShopCallback is the domain of what the platform tells a merchant.
+const DomainShopCallback wallet.Domain = "wallet/shop-callback/1"
+
+// ShopCallback is the payload of a callback to a merchant: a POST whose body is a
+// wallet.Signed and whose Idempotency-Key is the purchase. The same purchase may be
+// told several times and is one payment; a status of 2xx ends the repetition.
+type ShopCallback struct {
+	Purchase string                   `json:"purchase"`
+	Code     string                   `json:"code"` // the merchant's order
+	Merchant string                   `json:"merchant"`
+	Amount   wallet.Fen               `json:"amount"`
+	State    wallet.PurchaseStateName `json:"state"` // PAID
+	Time     time.Time                `json:"time"`
+}
+
+// Codes of refused purchases: signed, in wallet.PurchaseStatement.Code, and final
+// for the key. Those of loads are used where they fit.
+const (
+	CodePendingPurchase = "PENDING_PURCHASE"   // another purchase of the card is open; PendingOther names it
+	CodeMerchantOrder   = "MERCHANT_ORDER"     // unknown, expired, being paid or paid
+	CodeAmountDiffers   = "AMOUNT_DIFFERS"     // the confirmed amount is not that of the merchant's order
+	CodeCardBalance     = "CARD_BALANCE_SHORT" // the card does not hold the amount
+)

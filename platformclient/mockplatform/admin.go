@@ -148,16 +148,23 @@ func (p *Platform) AdoptCard(ctx context.Context, userOrPhone string, asn wallet
 
 // CheckReport is what an audit of the books found.
 type CheckReport struct {
-	ImbalanceFen wallet.Fen  `json:"imbalanceFen"` // sum of all postings, plus every transfer that is not zero
-	HeldFen      wallet.Fen  `json:"heldFen"`      // sum of the held accounts
-	GrantedFen   wallet.Fen  `json:"grantedFen"`   // amount and fee of orders in GRANTED
-	SuspenseFen  wallet.Fen  `json:"suspenseFen"`  // the same of orders in SUSPENSE
-	OpenOrders   int         `json:"openOrders"`   // orders in GRANTED
-	Suspense     int         `json:"suspense"`     // orders in SUSPENSE
-	Negative     int         `json:"negative"`     // accounts of persons below zero
-	AuditChain   string      `json:"auditChain"`   // "ok", or the first row that was changed
-	Epoch        int         `json:"epoch"`
-	Cards        []CardCheck `json:"cards"`
+	ImbalanceFen wallet.Fen `json:"imbalanceFen"` // sum of all postings, plus every transfer that is not zero
+	HeldFen      wallet.Fen `json:"heldFen"`      // sum of the held accounts
+	GrantedFen   wallet.Fen `json:"grantedFen"`   // amount and fee of orders in GRANTED
+	SuspenseFen  wallet.Fen `json:"suspenseFen"`  // the same of orders in SUSPENSE
+	OpenOrders   int        `json:"openOrders"`   // orders in GRANTED
+	Suspense     int        `json:"suspense"`     // orders in SUSPENSE
+	Negative     int        `json:"negative"`     // accounts of persons below zero
+	AuditChain   string     `json:"auditChain"`   // "ok", or the first row that was changed
+	Epoch        int        `json:"epoch"`
+
+	AuthorisedFen      wallet.Fen `json:"authorisedFen"`      // purchases that a card may or may not have been debited for
+	DoubtfulFen        wallet.Fen `json:"doubtfulFen"`        // the same, after a lower balance
+	PurchaseSuspense   int        `json:"purchaseSuspense"`   // purchases that wait for people
+	MerchantPayableFen wallet.Fen `json:"merchantPayableFen"` // owed to merchants for online purchases
+	UnpostedFen        wallet.Fen `json:"unpostedFen"`        // purchases whose state and posting differ
+
+	Cards []CardCheck `json:"cards"`
 }
 
 // CardCheck is what the books say of a card.
@@ -170,7 +177,7 @@ type CardCheck struct {
 
 // OK tells whether the books are in order.
 func (r CheckReport) OK() bool {
-	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen && r.AuditChain == "ok"
+	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen && r.UnpostedFen == 0 && r.AuditChain == "ok"
 }
 
 // Check audits the books in one snapshot, also while another process serves.
@@ -189,6 +196,11 @@ func (p *Platform) Check(ctx context.Context) (CheckReport, error) {
 			{&report.Suspense, `SELECT COUNT(*) FROM orders WHERE state = 'SUSPENSE'`},
 			{&report.Negative, `SELECT COUNT(*) FROM (SELECT account FROM postings WHERE account LIKE 'main:%' OR account LIKE 'held:%'
 				GROUP BY account HAVING SUM(amount) < 0) AS n`},
+			{&report.AuthorisedFen, `SELECT COALESCE(SUM(amount), 0) FROM purchases WHERE state = 'AUTHORISED'`},
+			{&report.DoubtfulFen, `SELECT COALESCE(SUM(amount), 0) FROM purchases WHERE state = 'DOUBTFUL'`},
+			{&report.PurchaseSuspense, `SELECT COUNT(*) FROM purchases WHERE state = 'SUSPENSE'`},
+			{&report.MerchantPayableFen, `SELECT COALESCE(SUM(amount), 0) FROM postings WHERE account LIKE 'merchant-payable:%'`},
+			{&report.UnpostedFen, unpostedQuery},
 		} {
 			if _, err := tx.row(sum.query, nil, sum.target); err != nil {
 				return err
@@ -206,14 +218,26 @@ func (p *Platform) Check(ctx context.Context) (CheckReport, error) {
 	return report, err
 }
 
+// unpostedQuery sums, purchase by purchase and upload by upload, how far the value
+// that left the purse float differs from what the states say. A purchase that is
+// PAID or REFUNDED has one posting of its amount, every other none.
+const unpostedQuery = `SELECT COALESCE((SELECT SUM(ABS(b.want + COALESCE(
+		(SELECT SUM(t.amount) FROM postings t WHERE t.order_id = b.id AND t.account = 'purse-float'), 0)))
+		FROM (SELECT id, CASE WHEN state IN ('PAID', 'REFUNDED') THEN amount ELSE 0 END AS want FROM purchases) AS b), 0)
+	+ ABS(COALESCE((SELECT SUM(amount) FROM uploads), 0) - COALESCE((SELECT SUM(amount) FROM postings WHERE account = 'offline-payable'), 0))
+	+ ABS(COALESCE((SELECT SUM(amount) FROM postings WHERE account LIKE 'merchant-payable:%'), 0)
+		- COALESCE((SELECT SUM(amount) FROM purchases WHERE state = 'PAID' AND unload = 0), 0))`
+
 func checkCards(tx *Tx) ([]CardCheck, error) {
 	cards := []CardCheck{}
-	err := tx.each(`SELECT c.asn, COALESCE(c.opening, 0), COALESCE((SELECT SUM(o.amount) FROM orders o WHERE o.asn = c.asn AND o.state = 'LOADED'), 0)
+	err := tx.each(`SELECT c.asn, COALESCE(c.opening, 0), COALESCE((SELECT SUM(o.amount) FROM orders o WHERE o.asn = c.asn AND o.state = 'LOADED'), 0),
+		COALESCE((SELECT SUM(b.amount) FROM purchases b WHERE b.asn = c.asn AND b.state IN ('PAID', 'REFUNDED')), 0)
+		+ COALESCE((SELECT SUM(u.amount) FROM uploads u WHERE u.asn = c.asn), 0)
 		FROM cards c ORDER BY c.asn`, nil, func(rows *sql.Rows) error {
 		var one CardCheck
 		var asn string
 		var opening wallet.Fen
-		if err := rows.Scan(&asn, &opening, &one.LoadedFen); err != nil {
+		if err := rows.Scan(&asn, &opening, &one.LoadedFen, &one.PurchasedFen); err != nil {
 			return err
 		}
 		var err error

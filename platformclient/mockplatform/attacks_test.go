@@ -242,7 +242,7 @@ func TestPlatform_SharedCounterNeedsTACOrBalance(t *testing.T) {
 			_, err := k.credit(granted)
 			require.Error(t, err)
 			if row.purchase {
-				purchase(t, w, k)
+				shopPurchase(t, w, k)
 			}
 			answer, _ := c.evidence(k, openOf(grant), wallet.IntentCancel)
 			state := c.stateOf(answer)

@@ -15,6 +15,7 @@ import (
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/wallet"
+	"walletcompanion/wallet/virtualcard"
 )
 
 // repeatingNot is real randomness under a name that says what it is not.
@@ -104,6 +105,29 @@ func TestCheck_SeesABrokenLedger(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			require.NoError(t, w.p.Seed(t.Context(), "13800000009", 100, nil, ""))
+			w.check()
+			w.exec(edit)
+			report, err := w.p.Check(t.Context())
+			require.NoError(t, err)
+			require.False(t, report.OK(), "%+v", report)
+		})
+	}
+}
+
+func TestCheck_SeesPurchasesThatAreNotPosted(t *testing.T) {
+	for name, edit := range map[string]string{
+		"paid without a posting":   `UPDATE purchases SET state = 'PAID' WHERE state = 'AUTHORISED'`,
+		"posted without a payment": `UPDATE purchases SET state = 'NOT_TAKEN' WHERE state = 'PAID'`,
+		"paid as well as refunded": `UPDATE purchases SET state = 'REFUNDED' WHERE state = 'PAID'`,
+		"posted twice":             `INSERT INTO postings (transfer, account, amount, type, order_id, day, time) SELECT 'x', account, amount, type, order_id, day, time FROM postings WHERE type = 'purchase'`,
+		"upload without a posting": `DELETE FROM postings WHERE type = 'offline'`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c, k, _, granted, grant := w.begin(virtualcard.Spec{Balance: 5000})
+			require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(grant, nil, k.debit(granted))).State)
+			w.upload((&shop{terminal: cornerShop}).sell(w, k, 100))
+			c.pay(k, w.shopOrder(100), 100).authorised()
 			w.check()
 			w.exec(edit)
 			report, err := w.p.Check(t.Context())

@@ -41,6 +41,14 @@ func openScript(profile cardProfile) wallet.Script {
 	}
 }
 
+// purchaseScript is the same up to INITIALIZE FOR PURCHASE.
+func purchaseScript(profile cardProfile) wallet.Script {
+	script := openScript(profile)
+	script.Name = "purchase-open"
+	script.Steps[openStepInit] = wallet.Step{APDU: "805001020B{key_idx}{amount}{tid}0F", Once: true}
+	return script
+}
+
 // openStepASN and openStepInit are places in the answers to openScript.
 const (
 	openStepASN  = 1
@@ -50,16 +58,33 @@ const (
 // readOpen takes application serial and INITIALIZE FOR LOAD answer out of the raw
 // conversation. SFI 15 has 28 to 34 bytes; the serial is bytes 11–20.
 func readOpen(open *api.Open) (asn wallet.ASN, answer initAnswer, ok bool) {
-	if open == nil || len(open.Steps) != openStepInit+1 {
+	if asn, ok = readSerial(open); !ok {
 		return asn, answer, false
+	}
+	answer, ok = parseInitAnswer(open.Steps[openStepInit])
+	return asn, answer, ok
+}
+
+// readPurchaseOpen does the same for INITIALIZE FOR PURCHASE, whose answer nothing
+// authenticates: it is what the card claims.
+func readPurchaseOpen(open *api.Open) (asn wallet.ASN, answer purchaseAnswer, ok bool) {
+	if asn, ok = readSerial(open); !ok {
+		return asn, answer, false
+	}
+	answer, ok = parsePurchaseAnswer(open.Steps[openStepInit])
+	return asn, answer, ok
+}
+
+func readSerial(open *api.Open) (asn wallet.ASN, ok bool) {
+	if open == nil || len(open.Steps) != openStepInit+1 {
+		return asn, false
 	}
 	info := open.Steps[openStepASN]
 	if !accepted(info) || len(info.Data) < 28 || len(info.Data) > 34 {
-		return asn, answer, false
+		return asn, false
 	}
 	copy(asn[:], info.Data[10:20])
-	answer, ok = parseInitAnswer(open.Steps[openStepInit])
-	return asn, answer, ok
+	return asn, true
 }
 
 // card is a row of cards.
@@ -152,13 +177,27 @@ func (p *Platform) seen(tx *Tx, k *card, sent loadCommand, answer initAnswer) (r
 }
 
 // shadowBalance is what the books say is on a card at most: opening balance plus
-// posted loads (purchases only lower it).
+// posted loads minus known purchases (purchases in shops that are not uploaded yet
+// only lower it).
 func shadowBalance(tx *Tx, k *card) (wallet.Fen, error) {
 	if k.opening == nil {
 		return 0, nil
 	}
 	loaded, err := loadedOn(tx, k.asn)
-	return *k.opening + loaded, err
+	if err != nil {
+		return 0, err
+	}
+	purchased, err := purchasedOn(tx, k.asn)
+	return *k.opening + loaded - purchased, err
+}
+
+// purchasedOn is what is known to have left a card: purchases whose debit was
+// proven, and uploads.
+func purchasedOn(tx *Tx, asn wallet.ASN) (wallet.Fen, error) {
+	var sum int64
+	_, err := tx.row(`SELECT COALESCE((SELECT SUM(amount) FROM purchases WHERE asn = ? AND state IN ('PAID', 'REFUNDED')), 0)
+		+ COALESCE((SELECT SUM(amount) FROM uploads WHERE asn = ?), 0)`, []any{asn.String(), asn.String()}, &sum)
+	return wallet.Fen(sum), err
 }
 
 func loadedOn(tx *Tx, asn wallet.ASN) (wallet.Fen, error) {
@@ -173,7 +212,11 @@ func loadedOn(tx *Tx, asn wallet.ASN) (wallet.Fen, error) {
 // lost commits since this card's last touch (§2.7.1).
 func (p *Platform) compareShadow(tx *Tx, k *card, authenticated, unposted wallet.Fen) error {
 	if k.opening == nil {
-		opening := max(authenticated-unposted, 0)
+		purchased, err := purchasedOn(tx, k.asn)
+		if err != nil {
+			return err
+		}
+		opening := max(authenticated-unposted, 0) + purchased
 		if err := p.openBalance(tx, k, opening); err != nil {
 			return err
 		}

@@ -186,9 +186,11 @@ type teller struct {
 	phone   string
 	session api.SessionAnswer
 	leases  []wallet.Lease
-	scripts map[string]wallet.Script
+	scripts map[string]wallet.Script // load-open, by profile
 	journal string
 	nonce   string
+
+	payScripts map[string]wallet.Script // purchase-open, by profile
 }
 
 func (w *world) teller(phone string) *teller {
@@ -244,11 +246,15 @@ func (c *teller) tryLogin(password string) *httptest.ResponseRecorder {
 }
 
 func (c *teller) readSession() {
-	c.scripts, c.leases = map[string]wallet.Script{}, nil
+	c.scripts, c.payScripts, c.leases = map[string]wallet.Script{}, map[string]wallet.Script{}, nil
 	for _, signed := range c.session.Scripts {
 		var script wallet.Script
 		require.NoError(c.w.t, c.w.p.signerKeys().Open(wallet.DomainScript, signed, &script))
-		c.scripts[script.Profile] = script
+		if script.Name == "load-open" {
+			c.scripts[script.Profile] = script
+		} else {
+			c.payScripts[script.Profile] = script
+		}
 	}
 	c.addLeases(c.session.Leases)
 	c.nonce = c.session.Nonce
@@ -440,8 +446,8 @@ func mustJSON(t testing.TB, value any) []byte {
 	return body
 }
 
-// purchase pays 1.00 yuan in a shop: the test is the terminal.
-func purchase(t testing.TB, w *world, k *chip) {
+// shopPurchase pays 1.00 yuan in a shop: the test is the terminal.
+func shopPurchase(t testing.TB, w *world, k *chip) {
 	_, err := k.PowerOn()
 	require.NoError(t, err)
 	for _, command := range []string{"00A4040009A0000000038698070100", "805001020B0100000064000000990501" + "0F"} {

@@ -20,8 +20,11 @@ type hsm struct {
 	sealer        sealer
 }
 
-// typeLoad is the transaction type of a load of the purse (card dossier §1.5).
-const typeLoad = 0x02
+// typeLoad and typePurchase are the transaction types of the purse (card dossier §1.5).
+const (
+	typeLoad     = 0x02
+	typePurchase = 0x06
+)
 
 func newHSM(s *secrets, box sealer) (*hsm, error) {
 	module := &hsm{demo: s.Demo, sealer: box}
@@ -166,4 +169,55 @@ func (h *hsm) verifyTAC(tx *Tx, asn wallet.ASN, sent loadCommand, seq uint16, ba
 	}
 	want := epcrypto.LoadTAC(keys.dtk, uint32(balanceAfter), seq, uint32(sent.amount), typeLoad, sent.tid, epcrypto.CardTimeOf(at))
 	return subtle.ConstantTimeCompare(want[:], tac) == 1, nil
+}
+
+// purchaseAnswer is the 15 bytes that INITIALIZE FOR PURCHASE answers (card dossier
+// §1.6): balance 4 ‖ offline counter 2 ‖ overdraft limit 3 ‖ key version 1 ‖
+// algorithm 1 ‖ random 4. No MAC is under it.
+type purchaseAnswer struct {
+	balance wallet.Fen
+	number  uint16
+	random  [4]byte
+}
+
+func parsePurchaseAnswer(step wallet.StepResult) (purchaseAnswer, bool) {
+	raw := []byte(step.Data)
+	if len(raw) != 15 || !accepted(step) {
+		return purchaseAnswer{}, false
+	}
+	return purchaseAnswer{
+		balance: wallet.Fen(binary.BigEndian.Uint32(raw)), number: binary.BigEndian.Uint16(raw[4:]), random: [4]byte(raw[11:]),
+	}, true
+}
+
+// debitCommand is what DEBIT FOR PURCHASE is computed for and with.
+type debitCommand struct {
+	amount   wallet.Fen
+	terminal wallet.TerminalNumber
+	serial   uint32
+	number   uint16
+	random   [4]byte
+	at       time.Time
+}
+
+// purchaseMAC1 is what a PSAM computes for DEBIT FOR PURCHASE.
+func (h *hsm) purchaseMAC1(tx *Tx, asn wallet.ASN, sent debitCommand) (mac1 [4]byte, err error) {
+	keys, err := h.keysOf(tx, asn)
+	if err != nil {
+		return mac1, err
+	}
+	session := epcrypto.PurchaseSessionKey(keys.dpk, sent.random, sent.number, sent.serial)
+	return epcrypto.PurchaseMAC1(session, uint32(sent.amount), typePurchase, sent.terminal, epcrypto.CardTimeOf(sent.at)), nil
+}
+
+// verifyDebit tells whether the card made this TAC and this MAC2.
+func (h *hsm) verifyDebit(tx *Tx, asn wallet.ASN, sent debitCommand, tac, mac2 []byte) (tacGood, mac2Good bool, err error) {
+	keys, err := h.keysOf(tx, asn)
+	if err != nil {
+		return false, false, err
+	}
+	wantTAC := epcrypto.PurchaseTAC(keys.dtk, uint32(sent.amount), typePurchase, sent.terminal, sent.serial, epcrypto.CardTimeOf(sent.at))
+	session := epcrypto.PurchaseSessionKey(keys.dpk, sent.random, sent.number, sent.serial)
+	wantMAC2 := epcrypto.PurchaseMAC2(session, uint32(sent.amount))
+	return subtle.ConstantTimeCompare(wantTAC[:], tac) == 1, subtle.ConstantTimeCompare(wantMAC2[:], mac2) == 1, nil
 }

@@ -1,6 +1,7 @@
 package mockplatform
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -96,6 +97,7 @@ func hsmSuite(t *testing.T, m securityModule, v map[string]string, dpk string) {
 		})
 	})
 	t.Run("TAC", func(t *testing.T) { hsmTAC(t, m, sent, answer.seq, at, unhex(t, v["TAC"])) })
+	t.Run("purchase", func(t *testing.T) { hsmPurchase(t, m, vectors(t, "V2_purchase_EP")) })
 	t.Run("nothing prints a key", func(t *testing.T) {
 		for _, holder := range []any{m.hsm.derived(m.asn), m.hsm, m.w.p.secrets, m.w.p} {
 			for _, form := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
@@ -140,6 +142,39 @@ func hsmMAC1(t *testing.T, m securityModule, sent loadCommand, answer initAnswer
 	other := m.asn
 	other[9] ^= 1
 	require.False(t, verify(other, sent, answer), "another card has other keys")
+}
+
+// hsmPurchase computes MAC1 and accepts the card's TAC and MAC2, each for itself.
+func hsmPurchase(t *testing.T, m securityModule, v map[string]string) {
+	answer, ok := parsePurchaseAnswer(wallet.StepResult{SW: wallet.Hex{0x90, 0}, Data: unhex(t, v["init_resp"])})
+	require.True(t, ok)
+	at, err := time.ParseInLocation("20060102150405", v["datetime"], shanghai)
+	require.NoError(t, err)
+	serial := unhex(t, v["terminal_serial"])
+	sent := debitCommand{amount: 350, terminal: wallet.TerminalNumber(unhex(t, v["terminal"])), serial: binary.BigEndian.Uint32(serial),
+		number: answer.number, random: answer.random, at: at}
+	tac, mac2 := unhex(t, v["TAC"]), unhex(t, v["MAC2"])
+	m.view(func(tx *Tx) error {
+		mac1, err := m.hsm.purchaseMAC1(tx, m.asn, sent)
+		require.NoError(t, err)
+		require.Equal(t, v["MAC1"], wallet.Hex(mac1[:]).String())
+		for bit := -1; bit < 32; bit++ {
+			wrongTAC, wrongMAC2 := append(wallet.Hex(nil), tac...), append(wallet.Hex(nil), mac2...)
+			if bit >= 0 {
+				wrongTAC[bit/8] ^= 1 << (bit % 8)
+				wrongMAC2[bit/8] ^= 1 << (bit % 8)
+			}
+			good, other, err := m.hsm.verifyDebit(tx, m.asn, sent, wrongTAC, mac2)
+			require.NoError(t, err)
+			require.Equal(t, []bool{bit < 0, true}, []bool{good, other})
+			good, other, err = m.hsm.verifyDebit(tx, m.asn, sent, tac, wrongMAC2)
+			require.NoError(t, err)
+			require.Equal(t, []bool{true, bit < 0}, []bool{good, other})
+		}
+		good, other, err := m.hsm.verifyDebit(tx, m.asn, sent, nil, mac2[:3])
+		require.Equal(t, []bool{false, false}, []bool{good, other})
+		return err
+	})
 }
 
 // hsmTAC accepts the card's proof and none that differs from it.

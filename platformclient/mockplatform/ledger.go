@@ -16,9 +16,11 @@ const (
 	accountOpening    = "opening" // value that stood on cards when they became known
 	accountCashIn     = "cash-in" // money that was paid in
 	accountRecovery   = "recovery-receivable"
+	accountOffline    = "offline-payable" // owed to shops for uploaded purchases
 
-	prefixMain = "main:"
-	prefixHeld = "held:"
+	prefixMain    = "main:"
+	prefixHeld    = "held:"
+	prefixPayable = "merchant-payable:"
 )
 
 func mainAccount(user string) string { return prefixMain + user }
@@ -32,7 +34,7 @@ type leg struct {
 
 // transfer is what post writes: legs whose sum is zero.
 type transfer struct {
-	kind  string // opening, cash-in, load-hold, load-post, load-void, recovery
+	kind  string // opening, cash-in, load-hold, load-post, load-void, recovery, purchase, purchase-refund, unload, offline
 	order string
 	legs  []leg
 }
@@ -129,4 +131,25 @@ func (p *Platform) holdAgain(tx *Tx, o *order, fromPerson bool) error {
 	return p.post(tx, transfer{kind: "recovery", order: o.id, legs: []leg{
 		{mainAccount(o.user), -covered}, {accountRecovery, covered - total}, {heldAccount(o.user), total},
 	}})
+}
+
+// The transfers that take value off a card.
+const (
+	postingPurchase = "purchase"
+	postingRefund   = "purchase-refund"
+	postingUnload   = "unload"
+	postingOffline  = "offline"
+)
+
+// postPurchase moves value that left the card to the merchant, or to the main
+// account of the payer where it is returned or refunded.
+func (p *Platform) postPurchase(tx *Tx, b *purchase) error {
+	kind, to := postingPurchase, prefixPayable+b.merchant
+	switch {
+	case b.state == wallet.PurchaseRefunded:
+		kind, to = postingRefund, mainAccount(b.user)
+	case b.unload:
+		kind, to = postingUnload, mainAccount(b.user)
+	}
+	return p.post(tx, transfer{kind: kind, order: b.id, legs: []leg{{accountPurseFloat, -b.amount}, {to, b.amount}}})
 }

@@ -100,6 +100,10 @@ var refusalTexts = map[string]string{
 	api.CodeAttemptSuperseded: "this attempt was decided already; the answer shows the present state",
 	api.CodeNotPayer:          "only who pays the order may complete it",
 	api.CodeTooManyWrong:      "too much wrong evidence; the service counter must look at this order",
+	api.CodePendingPurchase:   "an earlier purchase with this card is still open; settle it first",
+	api.CodeMerchantOrder:     "the merchant's order cannot be paid: it is unknown, has expired, or is being paid already",
+	api.CodeAmountDiffers:     "the confirmed amount is not that of the merchant's order",
+	api.CodeCardBalance:       "the card does not hold this amount",
 }
 
 func refusalText(code string) string { return refusalTexts[code] }
@@ -109,10 +113,10 @@ func statusOf(code string) int {
 	switch code {
 	case "":
 		return http.StatusOK
-	case api.CodeBalanceShort:
+	case api.CodeBalanceShort, api.CodeCardBalance:
 		return http.StatusPaymentRequired
 	case api.CodePendingLoad, api.CodeStaleCardState, api.CodeTIDUsed, api.CodeLeaseInvalid, api.CodeAbandoned, api.CodeAttemptSuperseded,
-		api.CodeFeeChanged:
+		api.CodeFeeChanged, api.CodePendingPurchase, api.CodeMerchantOrder, api.CodeAmountDiffers:
 		return http.StatusConflict
 	case api.CodeLimitLoadMin, api.CodeLimitLoadMax, api.CodeLimitPurseCap, api.CodeCardEvidence, api.CodeTooManyWrong:
 		return http.StatusUnprocessableEntity

@@ -4,7 +4,8 @@
 // easily than a production platform (protocol §2.3–§2.16).
 //
 // It is split by the nouns of the business: keys, hsm, store, ledger, audit,
-// idempotency, session, cards, loads, attempts, limits, restore. What evidence
+// idempotency, session, cards, loads, attempts, limits, restore, merchants,
+// callbacks, purchases, debits, uploads. What evidence
 // proves is decided in the sub-package rules, by pure functions.
 package mockplatform
 
@@ -74,8 +75,9 @@ type Platform struct {
 	places  chan struct{} // maxAtOnce requests at a time
 	senders *senderLimit
 	handler http.Handler
-	listed  []Route // what handler serves
-	epoch   int     // only a restore raises it, and that needs the directory for itself
+	listed  []Route       // what handler serves
+	paid    chan struct{} // wakes the delivery of callbacks
+	epoch   int           // only a restore raises it, and that needs the directory for itself
 
 	mu  sync.Mutex // guards random and url
 	url string
@@ -108,7 +110,7 @@ func Open(config Config) (*Platform, error) {
 	if config.Random == nil {
 		config.Random = rand.Reader
 	}
-	p := &Platform{config: config, policy: DefaultPolicy(), senders: newSenderLimit()}
+	p := &Platform{config: config, policy: DefaultPolicy(), senders: newSenderLimit(), paid: make(chan struct{}, 1)}
 	p.hashing, p.places = make(chan struct{}, 2), make(chan struct{}, maxAtOnce)
 	if config.Policy != nil {
 		p.policy = *config.Policy
@@ -135,6 +137,9 @@ func Open(config Config) (*Platform, error) {
 	}
 	p.handler = p.routes()
 	if err = p.store.View(context.Background(), func(tx *Tx) (err error) { p.epoch, err = readEpoch(tx); return err }); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	if err := p.seedDemoMerchant(context.Background()); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil

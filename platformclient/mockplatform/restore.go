@@ -154,6 +154,9 @@ func startEpoch(database string, highest int) (BackupReport, error) {
 				return err
 			}
 		}
+		if err := p.restorePurchases(tx); err != nil {
+			return err
+		}
 		return p.audit(tx, "admin", "restore", strconv.Itoa(p.epoch), fmt.Sprintf("%d open orders", len(open)))
 	})
 	return report, errors.Join(err, store.Close())
@@ -265,4 +268,118 @@ func (p *Platform) rebuildOrder(tx *Tx, k *card, grant wallet.Grant) (*order, er
 		return nil, err
 	}
 	return o, p.holdAgain(tx, o, true)
+}
+
+// restorePurchases gives every open purchase a probe of the present epoch. What the
+// card was proven to be before the restore is kept: loads may have been lost since.
+func (p *Platform) restorePurchases(tx *Tx) error {
+	open, err := findPurchases(tx, isOpenPurchase)
+	if err != nil {
+		return err
+	}
+	for _, b := range open {
+		if !b.restored {
+			k, err := findCard(tx, b.asn)
+			if err != nil {
+				return err
+			}
+			b.restored = true
+			if k != nil {
+				b.floor = k.floor
+			}
+		}
+		if err := p.freshPurchaseProbe(tx, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Platform) freshPurchaseProbe(tx *Tx, b *purchase) (err error) {
+	if b.probe, err = p.newTID(tx, b.asn.String()); err != nil {
+		return err
+	}
+	b.probeEpoch = p.epoch
+	if err := savePurchase(tx, b, p.now()); err != nil {
+		return err
+	}
+	return p.notePurchaseProbe(tx, b)
+}
+
+// rebuildPurchase brings back a purchase that a restore lost, from a grant that this
+// platform signed in an earlier epoch: AUTHORISED, with a fresh probe. TAC and MAC2
+// can be verified again, since the grant names the card's random. The merchant's
+// order may be another's by now; the proof of debit is refunded then.
+func (p *Platform) rebuildPurchase(tx *Tx, grant wallet.PurchaseGrant) (*purchase, error) {
+	if grant.Epoch >= p.epoch || len(grant.Random) != 4 {
+		return nil, nil
+	}
+	other, err := findPurchase(tx, `state IN ('AUTHORISED', 'DOUBTFUL') AND asn = ?`, grant.ASN.String())
+	if err != nil || other != nil {
+		return nil, errOr(err, errOtherOpen)
+	}
+	k, err := findCard(tx, grant.ASN)
+	if err != nil {
+		return nil, err
+	}
+	if k == nil {
+		k = &card{asn: grant.ASN, state: cardIssued}
+		if err := saveCard(tx, k); err != nil {
+			return nil, err
+		}
+	}
+	b := &purchase{
+		id: grant.Purchase, key: grant.Key, user: grant.User, asn: grant.ASN, profile: k.profile, merchantOrder: grant.MerchantOrder,
+		merchant: grant.Merchant, goods: grant.Goods, amount: grant.Amount, unload: grant.Unload, state: wallet.PurchaseAuthorised,
+		claimed: grant.Balance, probeEpoch: p.epoch, unopened: k.opening == nil, restored: true, floor: k.floor, created: grant.Issued,
+		debit: debitCommand{
+			amount: grant.Amount, terminal: grant.Terminal, serial: grant.TerminalSerial, number: grant.Number,
+			random: [4]byte(grant.Random), at: grant.Issued,
+		},
+	}
+	again, err := findPurchase(tx, `user = ? AND key = ?`, b.user, b.key)
+	if err != nil {
+		return nil, err
+	}
+	if again != nil { // the same key may have been used again after the restore
+		b.key += "/" + b.id
+	}
+	if err := p.holdRebuilt(tx, b); err != nil {
+		return nil, err
+	}
+	if b.probe, err = p.newTID(tx, b.asn.String()); err != nil {
+		return nil, err
+	}
+	if err := insertPurchase(tx, b); err != nil {
+		return nil, err
+	}
+	if err := p.notePurchaseProbe(tx, b); err != nil {
+		return nil, err
+	}
+	return b, p.audit(tx, "platform", "purchase-rebuilt", b.id, "")
+}
+
+// holdRebuilt takes the merchant's order for a rebuilt purchase, where nobody else
+// has it. An order that was lost as well comes back, without its callback.
+func (p *Platform) holdRebuilt(tx *Tx, b *purchase) error {
+	o, err := findMerchantOrder(tx, b.merchantOrder)
+	switch {
+	case err != nil:
+		return err
+	case o != nil && o.state == wallet.PurchaseOffered:
+		return holdMerchantOrder(tx, o.code, wallet.PurchaseAuthorised, b.id)
+	case o != nil:
+		// Someone else has it. The index of open purchases per order leaves room for
+		// one, so that this one stands beside the order under a name of its own.
+		b.merchantOrder += "/" + b.id
+		return nil
+	}
+	asn := ""
+	if b.unload {
+		asn = b.asn.String()
+	}
+	return insertMerchantOrder(tx, &merchantOrder{
+		code: b.merchantOrder, merchant: b.merchant, goods: b.goods, amount: b.amount, unload: b.unload, user: b.user, asn: asn,
+		state: wallet.PurchaseAuthorised, purchase: b.id, expires: b.created.Add(shopOrderLife), created: b.created,
+	})
 }

@@ -31,6 +31,7 @@ type Server struct {
 	done   chan error
 	stop   func() bool
 	once   sync.Once
+	attend sync.WaitGroup
 	closed error
 }
 
@@ -72,7 +73,10 @@ func (p *Platform) Serve(ctx context.Context, listen string) (*Server, error) {
 		return nil, errors.Join(err, listener.Close())
 	}
 	go func() { s.done <- s.server.ServeTLS(listener, "", "") }()
-	s.stop = context.AfterFunc(ctx, func() { _ = s.server.Close() })
+	attending, rest := context.WithCancel(ctx)
+	s.attend.Go(func() { p.attend(attending) })
+	stop := context.AfterFunc(ctx, func() { _ = s.server.Close() })
+	s.stop = func() bool { rest(); return stop() }
 	return s, nil
 }
 
@@ -85,6 +89,7 @@ func (s *Server) Close() error {
 
 func (s *Server) close() error {
 	s.stop()
+	defer s.attend.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := s.server.Shutdown(ctx)

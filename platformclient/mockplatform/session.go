@@ -408,11 +408,13 @@ func (p *Platform) fillSession(tx *Tx, answer *api.SessionAnswer) (err error) {
 		return err
 	}
 	for _, profile := range cardProfiles {
-		script, err := p.sign(wallet.DomainScript, openScript(profile))
-		if err != nil {
-			return err
+		for _, script := range []wallet.Script{openScript(profile), purchaseScript(profile)} {
+			signed, err := p.sign(wallet.DomainScript, script)
+			if err != nil {
+				return err
+			}
+			answer.Scripts = append(answer.Scripts, signed)
 		}
-		answer.Scripts = append(answer.Scripts, script)
 	}
 	if answer.Leases, err = p.newLeases(tx, answer.Device, leasesPerSession); err != nil {
 		return err
@@ -420,7 +422,10 @@ func (p *Platform) fillSession(tx *Tx, answer *api.SessionAnswer) (err error) {
 	if answer.Cards, err = cardsOf(tx, answer.User); err != nil {
 		return err
 	}
-	answer.OpenOrders, err = openOrders(tx, `user = ?`, answer.User)
+	if answer.OpenOrders, err = openOrders(tx, `user = ?`, answer.User); err != nil {
+		return err
+	}
+	answer.OpenPurchases, err = openPurchases(tx, `(user = ? OR asn IN (SELECT asn FROM cards WHERE user = ?))`, answer.User, answer.User)
 	return err
 }
 

@@ -6,6 +6,7 @@ package platformtest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"net/http"
 	"slices"
 	"strings"
@@ -42,6 +43,9 @@ type Subject struct {
 	// Card gives a card of profile pboc-ep that belongs to the person, holds this
 	// much and has no open order.
 	Card func(t *testing.T, balance wallet.Fen) Chip
+	// Merchant is the name of a merchant and MerchantKey what it signs with.
+	Merchant    string
+	MerchantKey ed25519.PrivateKey
 	// Observe sees every exchange; may be nil.
 	Observe func(Exchange)
 }
@@ -56,13 +60,16 @@ type Exchange struct {
 	AnswerBody    []byte
 }
 
+// testCase is one case; each has a platform of its own.
+type testCase struct {
+	name string
+	run  func(w *world)
+}
+
 // Run runs the suite. The function start makes a platform for each case and cleans
 // up after it with t.Cleanup.
 func Run(t *testing.T, start func(t *testing.T) Subject) {
-	cases := []struct {
-		name string
-		run  func(w *world)
-	}{
+	cases := []testCase{
 		{"greeting", testGreeting},
 		{"login", testLogin},
 		{"login is renewed", testRenew},
@@ -88,7 +95,7 @@ func Run(t *testing.T, start func(t *testing.T) Subject) {
 		{"token belongs to its device", testForeignToken},
 		{"form of requests", testForm},
 	}
-	for _, c := range cases {
+	for _, c := range append(cases, purchaseCases...) {
 		t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, start)) })
 	}
 }

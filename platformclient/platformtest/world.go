@@ -163,10 +163,16 @@ func (w *world) ask(order wallet.Order, tid wallet.TerminalNumber) wallet.LoadAs
 func (w *world) opened(amount wallet.Fen, tid wallet.TerminalNumber) []wallet.StepResult {
 	w.t.Helper()
 	guard := wallet.NewLoadGuard(w.field(), w.profile, wallet.Order{ASN: w.asn(), Amount: amount}, tid, 0, nil)
+	return w.run(guard, w.script(), amount, tid)
+}
+
+// run sends the commands of an open script and collects the answers.
+func (w *world) run(guard *wallet.Guard, script wallet.Script, amount wallet.Fen, tid wallet.TerminalNumber) []wallet.StepResult {
+	w.t.Helper()
 	fill := strings.NewReplacer(
 		"{key_idx}", fmt.Sprintf("%02X", w.profile.KeyIndex), "{amount}", fmt.Sprintf("%08X", int64(amount)), "{tid}", tid.String())
 	var steps []wallet.StepResult
-	for _, step := range w.script().Steps {
+	for _, step := range script.Steps {
 		raw, err := hex.DecodeString(fill.Replace(step.APDU))
 		require.NoError(w.t, err)
 		command, err := wallet.ParseCommand(raw)

@@ -25,6 +25,7 @@ type Chip struct {
 	FCI     []byte // answer to SELECT; nil: a standard one
 	Balance uint32
 	Seq     uint16
+	Offline uint16   // number of the next purchase
 	Records [][]byte // SFI 18, newest first
 	PIN     []byte   // nil: loads need none
 	T0      bool     // answers 61xx and serves GET RESPONSE
@@ -43,6 +44,9 @@ type Chip struct {
 	pending            []byte // rest of an answer on T=0
 	proofSeq           uint16
 	proof              []byte
+	purchase           bool   // init is that of a purchase
+	debitProofNumber   uint16 // of debitProof
+	debitProof         []byte // MAC2 ‖ TAC of the last purchase
 	lost               bool
 }
 
@@ -52,7 +56,7 @@ func NewChip(asn wallet.ASN, balance wallet.Fen, n int) *Chip {
 	copy(info, []byte{0x10, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x01})
 	copy(info[10:], asn[:])
 	copy(info[20:], []byte{0x20, 0x20, 0x01, 0x01, 0x20, 0x40, 0x12, 0x31, 0, 0})
-	chip := &Chip{AID: mustHex("A00000000386980701"), Info: info, Balance: uint32(balance), Seq: 0x21}
+	chip := &Chip{AID: mustHex("A00000000386980701"), Info: info, Balance: uint32(balance), Seq: 0x21, Offline: 0x07}
 	for i := range n {
 		chip.Records = append(chip.Records, Record(uint16(n-i), 100+wallet.Fen(i), wallet.TypePurchaseEP, wallet.TerminalNumber{0, 0, 0, 0, 9, byte(i)}, "20260301120000"))
 	}
@@ -153,7 +157,15 @@ func (c *Chip) execute(p wallet.Command) ([]byte, uint16) {
 		return c.initialize(p)
 	case 0x52:
 		return c.credit(p)
+	case 0x54:
+		return c.debit(p)
 	case 0x5A:
+		if p.P2 == wallet.TypePurchaseEP {
+			if c.debitProof != nil && binary.BigEndian.Uint16(p.Data) == c.debitProofNumber {
+				return c.debitProof, 0x9000
+			}
+			return nil, 0x9406
+		}
 		if c.proof != nil && binary.BigEndian.Uint16(p.Data) == c.proofSeq {
 			return c.proof, 0x9000
 		}
@@ -167,8 +179,11 @@ func (c *Chip) initialize(p wallet.Command) ([]byte, uint16) {
 	if c.PIN != nil && !c.verified {
 		return nil, 0x6982
 	}
-	if len(p.Data) != 11 || p.P1 != 0 || p.P2 != 2 {
+	if len(p.Data) != 11 || p.P1 > 1 || p.P2 != 2 {
 		return nil, 0x6A86
+	}
+	if c.purchase = p.P1 == 1; c.purchase {
+		return c.initializePurchase(p)
 	}
 	c.random = binary.BigEndian.Uint32(digest("random", p.Data, c.seqBytes(), []byte{byte(len(c.Sent))}))
 	c.init = slices.Clone(p.Data)
@@ -183,7 +198,7 @@ func (c *Chip) credit(p wallet.Command) ([]byte, uint16) {
 	init := c.init
 	c.init = nil
 	switch {
-	case init == nil:
+	case init == nil || c.purchase:
 		return nil, 0x6901
 	case len(p.Data) != 11:
 		return nil, 0x6700
@@ -200,6 +215,55 @@ func (c *Chip) credit(p wallet.Command) ([]byte, uint16) {
 	record := Record(c.Seq, wallet.Fen(amount), wallet.TypeLoadEP, tid, hex.EncodeToString(p.Data[:7]))
 	c.Records = append([][]byte{record}, c.Records...)
 	return tac, 0x9000
+}
+
+// initializePurchase answers balance 4 ‖ offline counter 2 ‖ overdraft limit 3 ‖ key
+// version 1 ‖ algorithm 1 ‖ random 4.
+func (c *Chip) initializePurchase(p wallet.Command) ([]byte, uint16) {
+	if binary.BigEndian.Uint32(p.Data[1:]) > c.Balance {
+		return nil, 0x9401
+	}
+	c.random = binary.BigEndian.Uint32(digest("random", p.Data, []byte{byte(c.Offline), byte(len(c.Sent))}))
+	c.init = slices.Clone(p.Data)
+	answer := binary.BigEndian.AppendUint32(nil, c.Balance)
+	answer = binary.BigEndian.AppendUint16(answer, c.Offline)
+	answer = append(answer, 0, 0, 0, 1, 0)
+	return binary.BigEndian.AppendUint32(answer, c.random), 0x9000
+}
+
+// debit takes the amount, once, and answers TAC ‖ MAC2.
+func (c *Chip) debit(p wallet.Command) ([]byte, uint16) {
+	init := c.init
+	c.init = nil
+	switch {
+	case init == nil || !c.purchase:
+		return nil, 0x6901
+	case len(p.Data) != 15:
+		return nil, 0x6700
+	case !bytes.Equal(p.Data[11:], mac1(c.random, c.Offline, init, p.Data[:11])):
+		return nil, 0x9302
+	}
+	amount := binary.BigEndian.Uint32(init[1:])
+	c.Balance -= amount
+	tac := digest("purchase tac", init, p.Data[:11])
+	mac := digest("purchase mac2", binary.BigEndian.AppendUint32(nil, c.random), init[1:5])
+	var tid wallet.TerminalNumber
+	copy(tid[:], init[5:])
+	record := Record(c.Offline, wallet.Fen(amount), wallet.TypePurchaseEP, tid, hex.EncodeToString(p.Data[4:11]))
+	c.Records = append([][]byte{record}, c.Records...)
+	c.Offline++
+	c.debitProofNumber, c.debitProof = c.Offline, append(slices.Clone(mac), tac...)
+	return append(tac, mac...), 0x9000
+}
+
+// PurchaseMAC1 is what the chip expects in DEBIT after the INITIALIZE that answered
+// initAnswer to initData, with the 11 bytes of terminal serial, date and time.
+func PurchaseMAC1(initAnswer, initData, at []byte) []byte {
+	return mac1(binary.BigEndian.Uint32(initAnswer[11:]), binary.BigEndian.Uint16(initAnswer[4:]), initData, at)
+}
+
+func mac1(random uint32, number uint16, init, at []byte) []byte {
+	return digest("purchase mac1", binary.BigEndian.AppendUint32(nil, random), binary.BigEndian.AppendUint16(nil, number), init, at)
 }
 
 // MAC2 is what the chip expects in CREDIT after the INITIALIZE that answered

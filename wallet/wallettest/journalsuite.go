@@ -40,7 +40,15 @@ func JournalSuite(t *testing.T, open func(t *testing.T) KeptJournal) {
 	t.Run("any sequence of writes", func(t *testing.T) { journalFollowsAModel(t, open(t)) })
 }
 
-// loadStages are all stages of a load.
+// kindStages are all stages of each kind of order.
+var kindStages = map[string][]wallet.Stage{
+	wallet.KindLoad: loadStages,
+	wallet.KindPurchase: {
+		wallet.StagePurchaseIntent, wallet.StageAsked, wallet.StageAuthorised, wallet.StageDebiting, wallet.StageDebited, wallet.StageConfirmed,
+		wallet.StageAbandoned, wallet.StageDeclined, wallet.StageDoubtful, wallet.StageNotTaken, wallet.StageRefunded,
+	},
+}
+
 var loadStages = []wallet.Stage{
 	wallet.StageIntent, wallet.StageOpened, wallet.StageAsked, wallet.StageGranted, wallet.StageCrediting, wallet.StageCredited,
 	wallet.StageConfirmed, wallet.StageAbandoned, wallet.StageDeclined, wallet.StageUnknown, wallet.StageVoided,
@@ -58,12 +66,23 @@ func journalEntry(key string, stage wallet.Stage) wallet.Entry {
 	}
 }
 
+// kindEntry is an entry of a load or of a purchase.
+func kindEntry(kind, key string, stage wallet.Stage) wallet.Entry {
+	entry := journalEntry(key, stage)
+	if kind == wallet.KindPurchase {
+		entry.Kind, entry.Fee, entry.Source, entry.Attempt = kind, 0, "", 0
+		entry.MerchantOrder, entry.Merchant, entry.Goods, entry.TerminalSerial = "M1", "Tea House", "tea", 7
+		entry.MAC2, entry.Unload = wallet.Hex{1, 2, 3, 4}, true
+	}
+	return entry
+}
+
 // wayTo is a shortest sequence of stages that the table allows, ending with stage.
-func wayTo(stage wallet.Stage) []wallet.Stage {
+func wayTo(kind string, stage wallet.Stage) []wallet.Stage {
 	ways := map[wallet.Stage][]wallet.Stage{"": nil}
 	for queue := []wallet.Stage{""}; len(queue) > 0; queue = queue[1:] {
-		for _, next := range loadStages {
-			if _, seen := ways[next]; !seen && wallet.CheckFollows(queue[0], wallet.Entry{Stage: next}) == nil {
+		for _, next := range kindStages[kind] {
+			if _, seen := ways[next]; !seen && wallet.CheckFollows(queue[0], wallet.Entry{Kind: kind, Stage: next}) == nil {
 				ways[next] = append(append([]wallet.Stage(nil), ways[queue[0]]...), next)
 				queue = append(queue, next)
 			}
@@ -83,40 +102,52 @@ func journalKeepsWholeEntries(t *testing.T, journal KeptJournal) {
 	_, found, err := journal.Latest(t.Context(), "k")
 	require.NoError(t, err)
 	require.False(t, found)
-	for _, stage := range wayTo(wallet.StageCredited) {
-		writeStages(t, journal, "k", stage)
-		entry, found, err := journal.Latest(t.Context(), "k")
-		require.NoError(t, err)
-		require.True(t, found)
-		require.Equal(t, journalEntry("k", stage), entry)
+	for kind, last := range map[string]wallet.Stage{wallet.KindLoad: wallet.StageCredited, wallet.KindPurchase: wallet.StageDebited} {
+		for _, stage := range wayTo(kind, last) {
+			require.NoError(t, journal.Write(t.Context(), kindEntry(kind, kind, stage)))
+			entry, found, err := journal.Latest(t.Context(), kind)
+			require.NoError(t, err)
+			require.True(t, found)
+			require.Equal(t, kindEntry(kind, kind, stage), entry)
+		}
 	}
 }
 
 // journalObeysTheTable brings a key to each stage and tries every stage after it.
 func journalObeysTheTable(t *testing.T, journal KeptJournal) {
-	tried := 0
-	for _, from := range append([]wallet.Stage{""}, loadStages...) {
-		way := wayTo(from)
-		require.True(t, from == "" || len(way) > 0, "%s cannot be reached", from)
-		for _, to := range loadStages {
-			key := string(from + ">" + to)
-			writeStages(t, journal, key, way...)
-			entry := journalEntry(key, to)
-			want := wallet.CheckFollows(from, entry)
-			err := journal.Write(t.Context(), entry)
-			require.Equal(t, want == nil, err == nil, "%s then %s: %v", from, to, err)
-			last, found, failed := journal.Latest(t.Context(), key)
-			require.NoError(t, failed)
-			if want == nil {
-				require.Equal(t, to, last.Stage)
-			} else {
-				require.Equal(t, from, last.Stage, "a refused entry was stored")
-				require.Equal(t, from != "", found)
+	for kind, stages := range kindStages {
+		tried := 0
+		for _, from := range append([]wallet.Stage{""}, stages...) {
+			way := wayTo(kind, from)
+			require.True(t, from == "" || len(way) > 0, "%s cannot be reached in a %s", from, kind)
+			for _, to := range stages {
+				tryStage(t, journal, kind, way, from, to)
+				tried++
 			}
-			tried++
 		}
+		require.Equal(t, (len(stages)+1)*len(stages), tried)
 	}
-	require.Equal(t, (len(loadStages)+1)*len(loadStages), tried)
+}
+
+// tryStage brings a key of its own to a stage and writes another one.
+func tryStage(t *testing.T, journal KeptJournal, kind string, way []wallet.Stage, from, to wallet.Stage) {
+	t.Helper()
+	key := kind + " " + string(from+">"+to)
+	for _, stage := range way {
+		require.NoError(t, journal.Write(t.Context(), kindEntry(kind, key, stage)))
+	}
+	entry := kindEntry(kind, key, to)
+	want := wallet.CheckFollows(from, entry)
+	err := journal.Write(t.Context(), entry)
+	require.Equal(t, want == nil, err == nil, "%s then %s in a %s: %v", from, to, kind, err)
+	last, found, err := journal.Latest(t.Context(), key)
+	require.NoError(t, err)
+	if want == nil {
+		require.Equal(t, to, last.Stage)
+		return
+	}
+	require.Equal(t, from, last.Stage, "a refused entry was stored")
+	require.Equal(t, from != "", found)
 }
 
 func journalKeepsKeysApart(t *testing.T, journal KeptJournal) {
@@ -140,7 +171,7 @@ func journalHonoursContext(t *testing.T, journal KeptJournal) {
 // journalAllowsOneCrediting lets several writers try to begin the one CREDIT of a
 // grant: more than one success would be more than one CREDIT.
 func journalAllowsOneCrediting(t *testing.T, journal KeptJournal) {
-	writeStages(t, journal, "k", wayTo(wallet.StageGranted)...)
+	writeStages(t, journal, "k", wayTo(wallet.KindLoad, wallet.StageGranted)...)
 	const writers = 8
 	var group sync.WaitGroup
 	failures := make(chan error, writers)

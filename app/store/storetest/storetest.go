@@ -38,6 +38,8 @@ func Run(t *testing.T, open func(t *testing.T) core.Store) {
 		{"mark moves with every entry", markMoves},
 		{"outbox follows the journal", outboxFollows},
 		{"outbox delays and forgets", outboxDelays},
+		{"purchases have stages of their own", purchaseStages},
+		{"outbox follows purchases", purchaseOutbox},
 		{"receipts", receipts},
 		{"settings", settings},
 		{"cards", cards},
@@ -79,6 +81,69 @@ func write(t *testing.T, store core.Store, key string, stages ...wallet.Stage) {
 
 // toCredited are the stages of a load that goes well, up to the card's answer.
 var toCredited = []wallet.Stage{wallet.StageIntent, wallet.StageOpened, wallet.StageAsked, wallet.StageGranted, wallet.StageCrediting, wallet.StageCredited}
+
+// toDebited are the stages of a purchase that goes well, up to the card's answer.
+var toDebited = []wallet.Stage{wallet.StagePurchaseIntent, wallet.StageAsked, wallet.StageAuthorised, wallet.StageDebiting, wallet.StageDebited}
+
+// purchaseEntry builds an entry of a purchase with every field filled.
+func purchaseEntry(key string, stage wallet.Stage) wallet.Entry {
+	entry := Entry(key, stage)
+	entry.Kind, entry.Fee, entry.Source = wallet.KindPurchase, 0, ""
+	entry.MerchantOrder, entry.Merchant, entry.Goods, entry.Unload = "823365543629", "Tea House", "一杯茶", true
+	if stage == wallet.StageDebited {
+		entry.Order, entry.TerminalSerial, entry.BalanceAfter = "P260315-01-000001", 0xC0FFEE, 1
+		entry.TAC, entry.MAC2 = wallet.Hex{0xA5, 0xC7, 0xEA, 0x2B}, wallet.Hex{1, 2, 3, 4}
+		entry.Grant = &wallet.Signed{Payload: []byte(`{"purchase":"x"}`), Sig: []byte{1, 2, 3}, KID: "0011223344556677"}
+	}
+	return entry
+}
+
+func writePurchase(t *testing.T, store core.Store, key string, stages ...wallet.Stage) {
+	t.Helper()
+	for _, stage := range stages {
+		require.NoError(t, store.Write(t.Context(), purchaseEntry(key, stage)))
+	}
+}
+
+func purchaseStages(t *testing.T, store core.Store) {
+	writePurchase(t, store, "p", toDebited[:3]...)
+	require.Error(t, store.Write(t.Context(), purchaseEntry("p", wallet.StageDebited)), "DEBITED without DEBITING")
+	require.Error(t, store.Write(t.Context(), Entry("p", wallet.StageCrediting)), "a stage of loads")
+	require.Error(t, store.Write(t.Context(), Entry("l", wallet.StageAuthorised)), "a stage of purchases")
+	require.Error(t, store.Write(t.Context(), purchaseEntry("p", wallet.StageAbandoned)))
+	writePurchase(t, store, "p", toDebited[3:]...)
+	entry, found, err := store.Latest(t.Context(), "p")
+	require.NoError(t, err)
+	require.True(t, found)
+	require.Equal(t, purchaseEntry("p", wallet.StageDebited), entry)
+	writePurchase(t, store, "p", wallet.StageDoubtful, wallet.StageConfirmed)
+	require.Error(t, store.Write(t.Context(), purchaseEntry("p", wallet.StageRefunded)), "PAID and REFUNDED exclude each other")
+	open, err := store.Entries(t.Context(), core.EntryFilter{OpenOnly: true})
+	require.NoError(t, err)
+	require.Empty(t, open)
+	if verifier, ok := store.(interface{ VerifyChain(context.Context) error }); ok {
+		require.NoError(t, verifier.VerifyChain(t.Context()))
+	}
+}
+
+func purchaseOutbox(t *testing.T, store core.Store) {
+	for _, end := range []wallet.Stage{wallet.StageConfirmed, wallet.StageRefunded, wallet.StageNotTaken} {
+		key := string(end)
+		writePurchase(t, store, key, toDebited[:4]...)
+		due, err := store.Due(t.Context(), start)
+		require.NoError(t, err)
+		require.Empty(t, due)
+		writePurchase(t, store, key, wallet.StageDebited, wallet.StageDebited)
+		due, err = store.Due(t.Context(), start)
+		require.NoError(t, err)
+		require.Len(t, due, 1)
+		require.Equal(t, purchaseEntry(key, wallet.StageDebited), due[0].Entry)
+		writePurchase(t, store, key, end)
+		due, err = store.Due(t.Context(), start)
+		require.NoError(t, err)
+		require.Empty(t, due)
+	}
+}
 
 func journalKeeps(t *testing.T, store core.Store) {
 	_, found, err := store.Latest(t.Context(), "k")
@@ -417,7 +482,7 @@ func anySequence(t *testing.T, open func(t *testing.T) core.Store) {
 		accepted := 0
 		for _, stage := range rapid.SliceOfN(rapid.SampledFrom(stages), 1, 12).Draw(r, "stages") {
 			key := fmt.Sprintf("%d-%d", round, rapid.IntRange(1, 2).Draw(r, "key"))
-			allowed := latest[key].CanFollow(stage)
+			allowed := latest[key].CanFollow(wallet.KindLoad, stage)
 			err := store.Write(ctx, Entry(key, stage))
 			require.Equal(r, allowed, err == nil, "%s after %q: %v", stage, latest[key], err)
 			if allowed {

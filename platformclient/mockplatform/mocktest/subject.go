@@ -4,6 +4,7 @@ package mocktest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"testing"
 
@@ -16,8 +17,11 @@ import (
 	"walletcompanion/wallet/virtualcard"
 )
 
-// phone is that of the person whom the suite plays.
-const phone = "13800000001"
+// The person and the merchant whom the suite plays.
+const (
+	phone    = "13800000001"
+	merchant = "Tea House"
+)
 
 // Subject starts a reference platform that listens on the loopback interface.
 func Subject(t *testing.T) platformtest.Subject {
@@ -33,10 +37,13 @@ func Subject(t *testing.T) platformtest.Subject {
 		require.NoError(t, platform.Close())
 	})
 	require.NoError(t, platform.Seed(t.Context(), phone, 500000, nil, ""))
+	merchantKey := ed25519.NewKeyFromSeed(random(t, ed25519.SeedSize))
+	require.NoError(t, platform.RegisterMerchant(t.Context(), merchant, merchantKey.Public().(ed25519.PublicKey)))
 	credentials := platform.Profile().DemoCredentials
 	return platformtest.Subject{
 		Profile: platform.Profile(), Phone: phone,
 		LoginPassword: credentials.LoginPassword, PaymentPassword: credentials.PaymentPassword,
+		Merchant: merchant, MerchantKey: merchantKey,
 		SMSCode: func(context.Context, string) (string, error) { return credentials.SMSCode, nil },
 		Card: func(t *testing.T, balance wallet.Fen) platformtest.Chip {
 			return Card(t, platform, balance)
@@ -44,11 +51,16 @@ func Subject(t *testing.T) platformtest.Subject {
 	}
 }
 
+func random(t *testing.T, count int) []byte {
+	drawn := make([]byte, count)
+	_, err := rand.Read(drawn)
+	require.NoError(t, err)
+	return drawn
+}
+
 // Card makes a chip whose keys the platform's masters give, in the person's account.
 func Card(t *testing.T, platform *mockplatform.Platform, balance wallet.Fen) *virtualcard.Card {
-	var asn wallet.ASN
-	_, err := rand.Read(asn[2:])
-	require.NoError(t, err)
+	asn := wallet.ASN(append([]byte{0, 0}, random(t, 8)...))
 	exported, err := platform.IssueCard(t.Context(), asn)
 	require.NoError(t, err)
 	keys := &virtualcard.Keys{}

@@ -25,6 +25,8 @@ type Rules struct {
 	IgnoreBalance         bool // the authenticated balance is not compared with the expected one
 	AllowRepeatedRandom   bool // a card that repeats its random is believed
 	CountProveStub        bool // a wrong TAC from GET TRANSACTION PROVE counts as wrong evidence
+	RefundOnBalance       bool // a purchase is refunded on a lower balance when the client has no TAC
+	RefundByNumber        bool // a purchase is refunded when no upload carries its offline number
 }
 
 // MaxWrong is how often wrong MAC1 or TAC may arrive for one order in its life.

@@ -1,0 +1,182 @@
+package mockplatform
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"walletcompanion/platformclient/api"
+	"walletcompanion/wallet"
+	"walletcompanion/wallet/virtualcard"
+)
+
+// P12: the platform was restored to a time before the purchase was authorised, and
+// knows it again from its own signed grant.
+func TestPurchase_RebuiltFromItsGrant(t *testing.T) {
+	for name, row := range map[string]struct {
+		paid  bool // DEBIT was answered and paid
+		when  virtualcard.TearWhen
+		prove bool
+		late  bool
+		state wallet.PurchaseStateName
+	}{
+		"paid before, result again": {paid: true, state: wallet.PurchasePaid},
+		"paid before, too late":     {paid: true, late: true, state: wallet.PurchaseRefunded},
+		"torn before":               {when: virtualcard.Before, state: wallet.PurchaseNotTaken},
+		"answer lost, PROVE":        {when: virtualcard.After, prove: true, state: wallet.PurchasePaid},
+		"answer lost, balance":      {when: virtualcard.After, state: wallet.PurchaseDoubtful},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			k := w.card(serial, virtualcard.Spec{Balance: 5000})
+			c := w.teller(testPhone)
+			c.known(k)
+			backup := w.backup()
+			code := w.shopOrder(1234)
+			granted, grant := c.pay(k, code, 1234).authorised()
+			var steps []wallet.StepResult
+			if row.paid {
+				steps = k.debit(granted)
+				require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(grant, nil, steps)).State)
+			} else {
+				tornDebit(k, granted, row.when)
+			}
+			w.restore(backup)
+			if row.late {
+				w.clock = w.clock.Add(reservation + time.Second)
+			}
+			c.login()
+			require.Equal(t, http.StatusNotFound, c.purchaseResult(grant, nil, steps).Code)
+			if row.paid {
+				told := c.statementOf(c.purchaseResult(grant, &granted.Grant, steps))
+				require.Equal(t, row.state, told.State)
+			} else {
+				told := c.statementOf(c.purchaseAttempt(grant, api.PurchaseAttempt{Grant: &granted.Grant}))
+				require.Equal(t, wallet.PurchaseAuthorised, told.State)
+				fresh := told.Authorised
+				require.NotEqual(t, grant.ProbeTID, fresh.ProbeTID)
+				require.Equal(t, 2, fresh.Epoch)
+				// A recording over the old probe proves nothing.
+				old, _ := c.touch(k, grant, false)
+				require.Equal(t, api.CodeAttemptSuperseded, c.statementOf(old).Code)
+				grant.ProbeTID = fresh.ProbeTID
+				answer, _ := c.touch(k, grant, row.prove)
+				require.Equal(t, row.state, c.statementOf(answer).State)
+			}
+			report := w.check()
+			if row.state != wallet.PurchaseDoubtful {
+				require.Equal(t, k.Balance(), report.Cards[0].ExpectedBalanceFen)
+			}
+		})
+	}
+}
+
+// A load that the restore lost hides a debit behind its own value: the balance
+// alone closes nothing then.
+func TestPurchase_LostLoadHidesNoDebit(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{Balance: 5000, Variant: virtualcard.ProveNone})
+	c := w.teller(testPhone)
+	c.known(k)
+	backup := w.backup()
+	script, load := c.order(k, 1300).init().granted()
+	step, err := k.credit(script)
+	require.NoError(t, err)
+	require.Equal(t, wallet.StateLoaded, c.stateOf(c.result(load, nil, step)).State)
+	granted, grant := c.pay(k, w.shopOrder(1234), 1234).authorised()
+	tornDebit(k, granted, virtualcard.After)
+	w.restore(backup)
+	c.login()
+	told := c.statementOf(c.purchaseAttempt(grant, api.PurchaseAttempt{Grant: &granted.Grant}))
+	grant.ProbeTID = told.Authorised.ProbeTID
+	answer, _ := c.touch(k, grant, false)
+	require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
+
+	// Once the load is known again, the same touch shows the debit.
+	c.result(load, &script.Grant, step)
+	request := api.ResultRequest{Attempt: 1, Steps: []wallet.StepResult{step}, TAC: step.Data, BalanceAfter: 6300, Grant: &script.Grant}
+	require.Equal(t, wallet.StateLoaded, c.stateOf(c.post("/v1/loads/"+load.Order+"/result", w.newKey(), request)).State)
+	answer, _ = c.touch(k, grant, false)
+	require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
+	w.check()
+}
+
+// An open purchase that the backup still knows gets a fresh probe.
+func TestPurchase_RestoreRenewsProbes(t *testing.T) {
+	w := newWorld(t)
+	c, k, _, granted, grant := w.begin(virtualcard.Spec{Balance: 5000})
+	kept := k.open(c.scripts[profilePBOC], 1, grant.ProbeTID)
+	backup := w.backup()
+	w.restore(backup)
+	c.login()
+	require.Len(t, c.session.OpenPurchases, 1)
+	fresh := c.session.OpenPurchases[0]
+	require.NotEqual(t, grant.ProbeTID, fresh.ProbeTID)
+	require.Equal(t, api.CodeAttemptSuperseded, c.statementOf(c.purchaseAttempt(grant, api.PurchaseAttempt{Open: kept})).Code)
+	grant.ProbeTID = fresh.ProbeTID
+	answer, _ := c.touch(k, grant, true)
+	require.Equal(t, wallet.PurchaseNotTaken, c.statementOf(answer).State)
+	w.check()
+	_ = granted
+}
+
+// Meanwhile somebody else has paid the order: the proof of debit is refunded.
+func TestPurchase_RebuiltAfterAnotherPaidIsRefunded(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{Balance: 5000})
+	other := w.card("6210000187654321", virtualcard.Spec{Balance: 5000})
+	c := w.teller(testPhone)
+	c.known(k)
+	c.known(other)
+	code := w.shopOrder(1234)
+	backup := w.backup()
+	granted, grant := c.pay(k, code, 1234).authorised()
+	steps := k.debit(granted)
+	require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(grant, nil, steps)).State)
+	w.restore(backup)
+	c.login()
+	again, second := c.pay(other, code, 1234).authorised()
+	require.Equal(t, wallet.PurchaseRefunded, c.statementOf(c.purchaseResult(grant, &granted.Grant, steps)).State)
+	require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(second, nil, other.debit(again))).State)
+	report := w.check()
+	require.Equal(t, wallet.Fen(1234), report.MerchantPayableFen)
+	for i, chip := range []*chip{k, other} {
+		require.Equal(t, chip.Balance(), report.Cards[i].ExpectedBalanceFen)
+	}
+}
+
+// A purchase that begins after a restore, on a card that has not been touched since,
+// does not trust the books either: a load may be missing from them.
+func TestPurchase_FirstContactAfterARestore(t *testing.T) {
+	for name, row := range map[string]struct {
+		lost  bool
+		state wallet.PurchaseStateName
+	}{
+		"nothing was lost": {false, wallet.PurchaseNotTaken},
+		"a load was lost":  {true, wallet.PurchaseDoubtful},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			k := w.card(serial, virtualcard.Spec{Balance: 5000, Variant: virtualcard.ProveNone})
+			c := w.teller(testPhone)
+			c.known(k)
+			backup := w.backup()
+			if row.lost {
+				script, load := c.order(k, 1300).init().granted()
+				step, err := k.credit(script)
+				require.NoError(t, err)
+				require.Equal(t, wallet.StateLoaded, c.stateOf(c.result(load, nil, step)).State)
+				(&shop{terminal: cornerShop}).sell(w, k, 1300) // or the claim alone would tell
+			}
+			w.restore(backup)
+			c.login()
+			granted, grant := c.pay(k, w.shopOrder(1234), 1234).authorised()
+			tornDebit(k, granted, virtualcard.Before)
+			answer, _ := c.touch(k, grant, false)
+			require.Equal(t, row.state, c.statementOf(answer).State)
+			w.check()
+		})
+	}
+}

@@ -1,0 +1,365 @@
+package wallet
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Pay pays a merchant's order from the card (消费): it asks the card, then the
+// platform, then debits the card, and returns nil only when the card's TAC and MAC2
+// are on disk, or, with Outcome.Warning, at least in Outcome.Entry. The card is
+// debited then; that the goods are delivered is another fact, which only the
+// platform's answer to the result tells.
+//
+// script is the published open script of the profile for purchases, tid a leased
+// number that was never used. The same payment may be given again after an error
+// that is not open, with a new tid. Errors are *Error and *Refused; IsOpen tells
+// whether a purchase is or may be open, which only SettlePurchase can settle.
+func (d Desk) Pay(ctx context.Context, payment Payment, profile *Profile, script Script, tid TerminalNumber) (Outcome, error) {
+	const op = "pay"
+	run := &run{desk: d, op: op, entry: Entry{
+		Kind: KindPurchase, Key: payment.Key, ASN: payment.ASN, Amount: payment.Amount, MerchantOrder: payment.MerchantOrder,
+		Merchant: payment.Merchant, Goods: payment.Goods, Unload: payment.Unload, TID: tid, Epoch: d.Epoch,
+	}}
+	if err := run.write(ctx, StagePurchaseIntent); err != nil {
+		return run.outcome(), err
+	}
+	run.guard = NewPurchaseGuard(d.Card, profile, payment, tid, d.Epoch, d.Trace)
+
+	steps, err := run.openPurchase(ctx, profile, script, payment.ASN)
+	if err != nil {
+		return run.outcome(), run.giveUp(ctx, err)
+	}
+	if err := run.write(ctx, StageAsked); err != nil {
+		return run.outcome(), err
+	}
+
+	asking, cancel := context.WithDeadline(ctx, run.guard.initAt.Add(initToCredit))
+	defer cancel()
+	verdict, err := d.Cashier.RequestPurchase(asking, PurchaseAsk{
+		Payment: payment, Profile: profile.LoadName(), KeyIndex: profile.KeyIndex, TID: tid, Steps: steps,
+	})
+	arrived := time.Now()
+	if err != nil {
+		// The platform may have authorised. The journal stays at ASKED, so that the key
+		// can still be abandoned at the platform.
+		return run.outcome(), asOpen(op, err)
+	}
+	if verdict.Granted == nil {
+		return run.closePurchase(ctx, verdict.State)
+	}
+	return run.debit(ctx, *verdict.Granted, arrived)
+}
+
+// openPurchase runs the open script up to INITIALIZE FOR PURCHASE and returns the raw
+// answers, one for each step.
+func (r *run) openPurchase(ctx context.Context, profile *Profile, script Script, asn ASN) ([]StepResult, error) {
+	commands, err := fillScript(script, profile, r.entry.Amount, r.entry.TID)
+	if err != nil {
+		return nil, err
+	}
+	last := len(commands) - 1
+	steps, err := r.readCard(ctx, script, commands[:last], asn)
+	if err != nil {
+		return nil, err
+	}
+	initialized, err := r.startSession(ctx, commands[last])
+	if err != nil {
+		return nil, err
+	}
+	init, fresh := r.guard.PurchaseInit()
+	if !fresh {
+		return nil, fail(CodeCardProtocol, commands[last].Name(), errResponseWanted)
+	}
+	r.entry.Seq, r.entry.BalanceBefore = init.Number, init.Balance
+	return append(steps, initialized.Step()), r.guard.CheckPurse()
+}
+
+// debit is the second half of Pay: it checks the grant and sends its one DEBIT.
+// Every error it returns is open, and nothing that fails after the card's TAC and
+// MAC2 are known turns "debited" into anything else.
+func (r *run) debit(ctx context.Context, granted PurchaseGrantedScript, arrived time.Time) (Outcome, error) {
+	accepted, err := r.guard.AcceptPurchase(granted, r.desk.Signers, arrived)
+	if err != nil {
+		r.note(StageAuthorised, CodeOf(err))
+		return r.outcome(), asOpen(r.op, err)
+	}
+	r.adoptPurchase(accepted.Grant, granted.Grant)
+	if err := r.write(ctx, StageAuthorised); err != nil {
+		return r.outcome(), asOpen(r.op, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return r.outcome(), asOpen(r.op, fail(CodeCancelled, r.op, err))
+	}
+	if err := r.write(ctx, StageDebiting); err != nil {
+		return r.outcome(), asOpen(r.op, err)
+	}
+
+	// From here on the person's wish to stop comes too late: stopping would only
+	// turn a known outcome into an unknown one.
+	ctx = context.WithoutCancel(ctx)
+	response, err := r.guard.Send(ctx, accepted.Commands[0])
+	if err == nil && (response.SW != SWOK || len(response.Data) != 8) {
+		err = fail(CodeOutcomeUnknown, "DEBIT FOR PURCHASE", fmt.Errorf("%v, %s", response.SW, response.SW.Meaning()))
+		r.entry.Steps, r.entry.Executed = []StepResult{response.Step()}, 1
+	}
+	if err != nil {
+		r.note(StageDebiting, CodeOf(err))
+		return r.outcome(), asOpen(r.op, err)
+	}
+	r.entry.TAC, r.entry.MAC2 = append(Hex(nil), response.Data[:4]...), append(Hex(nil), response.Data[4:]...)
+	r.entry.Steps, r.entry.Executed = []StepResult{response.Step()}, 1
+	r.entry.BalanceAfter = r.entry.BalanceBefore - r.entry.Amount
+	if err := r.write(ctx, StageDebited); err != nil {
+		r.entry.Stage, r.entry.At = StageDebited, time.Now().UTC()
+		r.warn = CodeJournalFailed
+	}
+	return r.afterDebit(ctx, accepted)
+}
+
+// adoptPurchase takes over what the grant fixes.
+func (r *run) adoptPurchase(grant PurchaseGrant, signed Signed) {
+	r.entry.Order, r.entry.Epoch, r.entry.ProbeTID = grant.Purchase, grant.Epoch, grant.ProbeTID
+	r.entry.TerminalSerial = grant.TerminalSerial
+	r.entry.Grant = &signed
+	r.entry.TAC, r.entry.MAC2, r.entry.Steps, r.entry.Executed, r.entry.Note = nil, nil, nil, 0, ""
+}
+
+// afterDebit runs the rest of the grant's script: what it reads, and for a return
+// of balance INITIALIZE FOR LOAD over the probe, whose MAC1 proves the lower
+// balance. A balance that is readable and wrong is an alarm; a step that fails only
+// ends the script.
+func (r *run) afterDebit(ctx context.Context, accepted AcceptedPurchase) (Outcome, error) {
+	commands := accepted.Commands
+	for i, c := range commands[1:] {
+		response, err := r.afterStep(ctx, c)
+		if err != nil {
+			break
+		}
+		if accepted.Grant.Unload {
+			r.entry.Steps, r.entry.Executed = append(r.entry.Steps, response.Step()), i+2
+		}
+		switch {
+		case response.SW != SWOK:
+		case c.INS == insGetBalance && len(response.Data) == 4:
+			shown := Fen(binary.BigEndian.Uint32(response.Data))
+			if shown != r.entry.BalanceAfter {
+				r.note(StageDebited, CodeBalanceWrong)
+				err := fmt.Errorf("%s instead of %s yuan", shown.Yuan(), r.entry.BalanceAfter.Yuan())
+				return r.outcome(), asOpen(r.op, fail(CodeBalanceWrong, "GET BALANCE", err))
+			}
+		case c.INS == insReadRecord:
+			record := ParseRecord(response.Data, c.P2>>3, int(c.P1), OverdraftUnknown)
+			r.onCard = r.onCard || record.Problem == "" && record.Terminal == r.entry.TID
+		}
+	}
+	if accepted.Grant.Unload && r.warn == "" {
+		// The result of a return of balance needs the answer to the probe as well.
+		if err := r.write(ctx, StageDebited); err != nil {
+			r.warn = CodeJournalFailed
+		}
+	}
+	return r.outcome(), nil
+}
+
+// afterStep sends one command after DEBIT; the probe may want the card's PIN first.
+func (r *run) afterStep(ctx context.Context, c Command) (Response, error) {
+	if c.INS != insInitialize {
+		return r.guard.Send(ctx, c)
+	}
+	return r.startSession(ctx, c)
+}
+
+// SettlePurchase settles an open purchase with its card: it collects what the card
+// proves and sends it. Nothing is debited or credited by it, and the platform moves
+// nothing but what the card proves.
+//
+// kept is what the journal of this computer knows of the purchase; the zero Entry
+// where it knows nothing, and the journal's key is then the platform's number.
+// script is the published open script for loads: its INITIALIZE FOR LOAD goes over
+// the purchase's probe. Without an error Outcome.Purchase tells the state; AUTHORISED
+// and DOUBTFUL are still open.
+func (d Desk) SettlePurchase(ctx context.Context, open OpenPurchase, kept Entry, profile *Profile, script Script) (Outcome, error) {
+	const op = "sync"
+	run := &run{desk: d, op: op, entry: purchaseEntry(open, kept)}
+	run.guard = NewPurchaseSettleGuard(d.Card, profile, open, d.Trace)
+	if run.entry.Stage == "" {
+		if err := run.write(ctx, StageAuthorised); err != nil {
+			return run.outcome(), asOpen(op, err)
+		}
+	}
+	evidence, err := run.gatherPurchase(ctx, open, profile, script)
+	if err != nil {
+		return run.outcome(), asOpen(op, err)
+	}
+	statement, err := d.Cashier.SettlePurchase(ctx, evidence)
+	if err != nil {
+		return run.outcome(), asOpen(op, err)
+	}
+	return run.closePurchase(ctx, &statement)
+}
+
+// purchaseEntry joins what the platform and this computer know of a purchase.
+func purchaseEntry(open OpenPurchase, kept Entry) Entry {
+	entry := kept
+	entry.Kind = KindPurchase
+	if entry.Key == "" {
+		entry.Key = open.Purchase
+	}
+	entry.Order, entry.ASN, entry.Amount = open.Purchase, open.ASN, open.Amount
+	if entry.Grant == nil {
+		entry.Seq, entry.Epoch, entry.ProbeTID = open.Number, open.Epoch, open.ProbeTID
+		entry.Merchant, entry.Goods = open.Merchant, open.Goods
+	}
+	return entry
+}
+
+// gatherPurchase collects evidence: the open script up to its INITIALIZE, then GET
+// TRANSACTION PROVE with the profile's purchase type, and INITIALIZE FOR LOAD over
+// the probe last. A card that cannot start a load any more gives the proof alone.
+func (r *run) gatherPurchase(ctx context.Context, open OpenPurchase, profile *Profile, script Script) (PurchaseEvidence, error) {
+	evidence := PurchaseEvidence{Purchase: open, Grant: r.entry.Grant}
+	commands, err := fillScript(script, profile, PurchaseProbeAmount, open.ProbeTID)
+	if err != nil {
+		return evidence, err
+	}
+	last := len(commands) - 1
+	steps, err := r.readForEvidence(ctx, script, commands[:last], open.ASN)
+	if err != nil {
+		return evidence, err
+	}
+	if evidence.Prove, err = r.askProof(ctx, profile.PurchaseType, open.Number); err != nil {
+		return evidence, err
+	}
+	initialized, err := r.probePurchase(ctx, open, commands[last])
+	switch {
+	case err == nil:
+		evidence.Steps = append(steps, initialized.Step())
+	case evidence.Prove == nil || r.guard.broken != nil || CodeOf(err) == CodeCancelled:
+		return evidence, err
+	default:
+		r.cannot = err
+	}
+	return evidence, nil
+}
+
+// probePurchase sends INITIALIZE FOR LOAD over the purchase's probe.
+func (r *run) probePurchase(ctx context.Context, open OpenPurchase, c Command) (Response, error) {
+	if open.ProbeTID == (TerminalNumber{}) {
+		return Response{}, fail(CodeCardProtocol, c.Name(), errNoProbe)
+	}
+	response, err := r.startSession(ctx, c)
+	if err != nil {
+		return response, err
+	}
+	if _, fresh := r.guard.Init(); !fresh {
+		return Response{}, fail(CodeCardProtocol, c.Name(), errResponseWanted)
+	}
+	return response, nil
+}
+
+// stageOfPurchase is the stage to which a signed state brings the journal. AUTHORISED
+// and SUSPENSE decide nothing and are not in it.
+var stageOfPurchase = map[PurchaseStateName]Stage{
+	PurchasePaid:     StageConfirmed,
+	PurchaseRefunded: StageRefunded,
+	PurchaseNotTaken: StageNotTaken,
+	PurchaseDoubtful: StageDoubtful,
+}
+
+// StageOf is the stage to which the platform's signed state of a purchase brings
+// the journal, and false where it decides nothing.
+func (s PurchaseStateName) StageOf() (Stage, bool) {
+	if s == PurchaseDeclined {
+		return StageDeclined, true
+	}
+	stage, decided := stageOfPurchase[s]
+	return stage, decided
+}
+
+// closePurchase ends a run by a signed statement instead of a grant.
+func (r *run) closePurchase(ctx context.Context, statement *PurchaseStatement) (Outcome, error) {
+	ctx = context.WithoutCancel(ctx)
+	if statement == nil || !r.concernsPurchase(*statement) {
+		err := errors.New("the platform's answer concerns another purchase")
+		return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, err))
+	}
+	if err := checkPurchaseReceipt(r.entry, *statement); err != nil {
+		return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, err))
+	}
+	r.statement = statement
+	if statement.Purchase != "" {
+		r.entry.Order = statement.Purchase
+	}
+	if stage, settled := stageOfPurchase[statement.State]; settled {
+		if body := statement.ReceiptBody; body != nil && len(body.TAC) > 0 {
+			r.entry.TAC, r.entry.BalanceAfter = body.TAC, body.BalanceAfter
+		}
+		r.entry.Note = statement.Evidence
+		if err := r.write(ctx, stage); err != nil {
+			r.warn = CodeJournalFailed
+		}
+		return r.outcome(), nil
+	}
+	switch statement.State {
+	case PurchaseAuthorised:
+		if statement.Code != "" {
+			return r.refusedPurchase(ctx, *statement)
+		}
+		if r.cannot != nil {
+			// The proof convinced nobody and the card gives no other: no touch will.
+			return r.outcome(), asOpen(r.op, r.cannot)
+		}
+		return r.outcome(), nil
+	case PurchaseSuspense:
+		if r.entry.Stage != StageDebited {
+			r.entry.Note = string(statement.State)
+			_ = r.write(ctx, r.entry.Stage)
+		}
+		return r.outcome(), nil
+	}
+	if statement.Code == "" {
+		return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, fmt.Errorf("state %q", statement.State)))
+	}
+	return r.refusedPurchase(ctx, *statement)
+}
+
+// refusedPurchase ends a run by a signed refusal. A refused purchase is final for
+// its key; refused evidence leaves the purchase as it was.
+func (r *run) refusedPurchase(ctx context.Context, statement PurchaseStatement) (Outcome, error) {
+	refusal := &Refused{Purchase: &statement, State: OrderState{
+		Key: statement.Key, Order: statement.Purchase, Request: statement.Request, Issued: statement.Issued, State: StateDeclined,
+		Code: statement.Code, Text: statement.Text, RetryAfter: statement.RetryAfter, LimitFen: statement.LimitFen, Pending: statement.PendingLoad,
+	}}
+	if r.guard.terms.payment == nil || statement.State != PurchaseDeclined && statement.State != "" {
+		return r.outcome(), &Error{Code: refusal.Code(), Op: r.op, Open: true, Err: refusal}
+	}
+	r.entry.Note = statement.Code
+	if err := r.write(ctx, StageDeclined); err != nil {
+		r.warn = CodeJournalFailed
+	}
+	return r.outcome(), refusal
+}
+
+// checkPurchaseReceipt compares a receipt with what was confirmed.
+func checkPurchaseReceipt(entry Entry, statement PurchaseStatement) error {
+	body := statement.ReceiptBody
+	if body == nil {
+		return nil
+	}
+	named := entry.MerchantOrder != ""
+	if body.ASN != entry.ASN || body.Amount != entry.Amount || named && body.MerchantOrder != entry.MerchantOrder {
+		return errors.New("the receipt names another card, amount or merchant order")
+	}
+	return nil
+}
+
+// concernsPurchase reports whether a signed statement is about this purchase.
+func (r *run) concernsPurchase(statement PurchaseStatement) bool {
+	byNumber := r.entry.Order != "" && statement.Purchase == r.entry.Order
+	byKey := statement.Key != "" && statement.Key == r.entry.Key
+	return byNumber || byKey && r.guard.terms.payment != nil
+}
