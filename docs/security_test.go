@@ -1,7 +1,11 @@
 package docs
 
 import (
+	"io/fs"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,4 +32,28 @@ func TestClaimsNameTestsThatExist(t *testing.T) {
 		require.Regexp(t, testName, claim, "a claim without a test")
 	}
 	require.False(t, names["TestThatDoesNotExist"])
+}
+
+// TestEveryFuzzTargetKeepsInputs wants kept inputs beside every fuzz target, so that
+// what a search once found is tried in every run of the tests.
+func TestEveryFuzzTargetKeepsInputs(t *testing.T) {
+	targets := 0
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, match := range regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`).FindAllSubmatch(data, -1) {
+			targets++
+			kept, err := filepath.Glob(filepath.Join(filepath.Dir(path), "testdata", "fuzz", string(match[1]), "*"))
+			require.NoError(t, err)
+			require.NotEmpty(t, kept, "%s in %s", match[1], path)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Greater(t, targets, 12)
 }

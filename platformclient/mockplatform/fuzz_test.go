@@ -35,12 +35,18 @@ func FuzzHandler(f *testing.F) {
 		}
 	}
 	seeds := map[string]any{
-		api.PathAttempts: api.AttemptRequest{Attempt: 1, Intent: wallet.IntentSettle, Prove: &wallet.StepResult{SW: wallet.Hex{0x90, 0}, Data: make([]byte, 8)}, Open: &order.request.Open},
-		api.PathResult:   api.ResultRequest{Attempt: 1, Executed: 1, TAC: wallet.Hex{1, 2, 3, 4}, Grant: &wallet.Signed{Payload: []byte(`{"order":"x"}`), Sig: make([]byte, 64), KID: "0011223344556677"}},
-		api.PathCards:    api.CardRequest{ASN: k.ASN(), Profile: profilePBOC, Open: order.request.Open},
-		api.PathDevices:  api.DeviceRequest{Phone: testPhone, DeviceKey: wallet.Hex(c.public()), LoginPWSeal: make([]byte, 176)},
-		api.PathSession:  api.SessionRequest{Phone: testPhone, LoginPWSeal: make([]byte, 176), ClientVer: "1.0.0"},
-		api.PathSMSCodes: api.SMSRequest{Phone: testPhone, Purpose: "device"},
+		api.PathAttempts:  api.AttemptRequest{Attempt: 1, Intent: wallet.IntentSettle, Prove: &wallet.StepResult{SW: wallet.Hex{0x90, 0}, Data: make([]byte, 8)}, Open: &order.request.Open},
+		api.PathResult:    api.ResultRequest{Attempt: 1, Executed: 1, TAC: wallet.Hex{1, 2, 3, 4}, Grant: &wallet.Signed{Payload: []byte(`{"order":"x"}`), Sig: make([]byte, 64), KID: "0011223344556677"}},
+		api.PathCards:     api.CardRequest{ASN: k.ASN(), Profile: profilePBOC, Open: order.request.Open},
+		api.PathDevices:   api.DeviceRequest{Phone: testPhone, DeviceKey: wallet.Hex(c.public()), LoginPWSeal: make([]byte, 176)},
+		api.PathSession:   api.SessionRequest{Phone: testPhone, LoginPWSeal: make([]byte, 176), ClientVer: "1.0.0"},
+		api.PathPurchases: api.PurchaseRequest{MerchantOrder: w.shopOrder(150), Amount: 150, Card: order.request.Card, Open: order.request.Open},
+		api.PathPurchaseResult: api.PurchaseResult{Executed: 1, Steps: order.request.Open.Steps, TAC: wallet.Hex{1, 2, 3, 4}, MAC2: wallet.Hex{5, 6, 7, 8},
+			Grant: &wallet.Signed{Payload: []byte(`{"purchase":"x"}`), Sig: make([]byte, 64), KID: "0011223344556677"}},
+		api.PathPurchaseAttempts: api.PurchaseAttempt{Prove: &wallet.StepResult{SW: wallet.Hex{0x90, 0}, Data: make([]byte, 8)}, Open: &order.request.Open},
+		api.PathUnloads:          api.UnloadRequest{ASN: k.ASN(), Amount: 100},
+		api.PathShopOrders:       api.ShopOrderRequest{Merchant: "x", Goods: "tea", Amount: 150, Callback: "http://127.0.0.1:1/"},
+		api.PathSMSCodes:         api.SMSRequest{Phone: testPhone, Purpose: "device"},
 	}
 	for i, route := range routes {
 		if value, known := seeds[route.Path]; known && route.Method == http.MethodPost {
