@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"walletcompanion/wallet"
 )
 
@@ -24,6 +26,20 @@ func FuzzGrant(f *testing.F) {
 	f.Add([]byte(granted.Grant.Payload), []byte(`{"steps":`+string(granted.Script)+`}`), true)
 	f.Add([]byte(granted.Grant.Payload), []byte(`[{"apdu":"805200000B20260315093045AABBCCDD"},{"apdu":"805200000B20260315093045AABBCCDD"}]`), true)
 	f.Add([]byte(granted.Grant.Payload), []byte(`[{"apdu":"805C000204"}]`), true)
+	for _, change := range []func(*wallet.Grant){
+		func(g *wallet.Grant) { g.Order = "" }, func(g *wallet.Grant) { g.ASN[9] ^= 1 }, func(g *wallet.Grant) { g.Amount++ },
+		func(g *wallet.Grant) { g.Fee++ }, func(g *wallet.Grant) { g.Source = "elsewhere" }, func(g *wallet.Grant) { g.Key = "other" },
+		func(g *wallet.Grant) { g.Attempt++ }, func(g *wallet.Grant) { g.TID[5] ^= 1 }, func(g *wallet.Grant) { g.Seq++ },
+		func(g *wallet.Grant) { g.ProbeTID = wallet.TerminalNumber{} }, func(g *wallet.Grant) { g.ProbeTID = g.TID },
+		func(g *wallet.Grant) { g.Epoch++ }, func(g *wallet.Grant) { g.NotAfterS = 0 },
+	} {
+		var grant wallet.Grant
+		require.NoError(f, json.Unmarshal(granted.Grant.Payload, &grant))
+		change(&grant)
+		payload, err := json.Marshal(grant)
+		require.NoError(f, err)
+		f.Add(payload, []byte(granted.Script), true)
+	}
 	f.Add([]byte(`{}`), []byte(`[]`), true)
 	f.Add([]byte(`null`), []byte(`null`), false)
 	f.Fuzz(func(t *testing.T, payload, script []byte, hashed bool) {
