@@ -143,7 +143,11 @@ func (c *Client) Result(ctx context.Context, entry wallet.Entry) (wallet.OrderSt
 	if err != nil {
 		return wallet.OrderState{}, wallet.Signed{}, err
 	}
-	return c.stateOf(ctx, result, subject{request: result.key, key: entry.Key, order: entry.Order, asn: &entry.ASN,
+	key := entry.Key
+	if key == entry.Order {
+		key = "" // another computer's order, whose key this journal never knew
+	}
+	return c.stateOf(ctx, result, subject{request: result.key, key: key, order: entry.Order, asn: &entry.ASN,
 		amount: entry.Amount, money: &confirmed{fee: entry.Fee, source: entry.Source}})
 }
 

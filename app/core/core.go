@@ -15,6 +15,7 @@ type Config struct {
 	Wanted   func(reader.Info) bool // which readers count; nil: all
 	Store    Store
 	Platform Platform
+	Demo     bool // the platform is a demo: no real money
 
 	// LockMoney keeps a second process with the same profile away from money. It
 	// fails at once when another process holds the lock.
@@ -41,7 +42,9 @@ type Config struct {
 // goroutine; those that use the card run one at a time.
 type Core struct {
 	Config
-	card chan struct{} // holds one token: the right to use the card
+	card     chan struct{} // holds one token: the right to use the card
+	credited chan struct{} // a result waits to be sent
+	again    chan struct{} // asks Run for another reading
 }
 
 // New makes a Core.
@@ -55,7 +58,7 @@ func New(config Config) *Core {
 	if config.Wanted == nil {
 		config.Wanted = func(reader.Info) bool { return true }
 	}
-	core := &Core{Config: config, card: make(chan struct{}, 1)}
+	core := &Core{Config: config, card: make(chan struct{}, 1), credited: make(chan struct{}, 1), again: make(chan struct{}, 1)}
 	core.card <- struct{}{}
 	return core
 }

@@ -68,6 +68,7 @@ var ErrorTable = []ErrorInfo{
 	{"PROFILE_BUSY", ExitInternal},
 	{"PROFILE_INCOMPLETE", ExitUsage},
 	{"PROFILE_DAMAGED", ExitInternal},
+	{"PROFILE_FOLDER", ExitUsage},
 	{"PLATFORM_UNREACHABLE", ExitNetwork},
 	{"PLATFORM_UNTRUSTED", ExitNetwork},
 	{"PLATFORM_ANSWER", ExitNetwork},

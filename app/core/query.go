@@ -34,9 +34,13 @@ func (c *Core) Query(ctx context.Context, onBalance func(wallet.Purse)) (QueryRe
 	return result, nil
 }
 
-// keepReading merges every purse of a reading into the history.
+// keepReading merges every purse of a reading into the history. One whose balance
+// could not be read is left out: it would replace the balance that is known by zero.
 func (c *Core) keepReading(ctx context.Context, reading wallet.Reading, at time.Time) error {
 	for _, purse := range reading.Purses {
+		if !purse.BalanceKnown {
+			continue
+		}
 		if err := c.Store.SaveReading(ctx, savedReading(purse, at)); err != nil {
 			return err
 		}

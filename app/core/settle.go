@@ -19,6 +19,12 @@ func (w stageWatcher) Write(ctx context.Context, entry wallet.Entry) error {
 		w.core.BeforeStage(entry.Stage)
 	}
 	err := w.core.Store.Write(ctx, entry)
+	if err == nil && (entry.Stage == wallet.StageCredited || entry.Stage == wallet.StageDebited) {
+		select {
+		case w.core.credited <- struct{}{}:
+		default: // somebody is told already
+		}
+	}
 	if w.core.AfterStage != nil {
 		w.core.AfterStage(entry.Stage)
 	}
@@ -114,6 +120,33 @@ func (c *Core) FlushOutbox(ctx context.Context) (acknowledged []wallet.OrderStat
 		acknowledged = append(acknowledged, state)
 	}
 	return acknowledged, err
+}
+
+// keepSending sends results until ctx ends: what an earlier process left behind, and
+// whatever is credited later. It sleeps while nothing waits to be sent.
+func (c *Core) keepSending(ctx context.Context) {
+	for failures := 0; ; {
+		_, err := c.FlushOutbox(ctx)
+		var again <-chan time.Time
+		if err != nil || c.holdsResults(ctx) {
+			again = time.After(outboxDelay(failures))
+			failures++
+		} else {
+			failures = 0
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.credited:
+		case <-again:
+		}
+	}
+}
+
+// holdsResults reports whether a result waits for its next try.
+func (c *Core) holdsResults(ctx context.Context) bool {
+	rows, err := c.Store.Due(ctx, c.Now().Add(24*time.Hour)) // whenever their time comes
+	return err == nil && len(rows) > 0
 }
 
 // outboxDelay doubles from one second to fifteen minutes.

@@ -173,7 +173,11 @@ func (c *Core) syncUnanswered(ctx context.Context, ask SyncAsk) ([]SyncLine, err
 		}
 		c.book(ctx, entry, state, nil)
 		if state.State != wallet.StateGranted {
-			lines = append(lines, c.line(entry, wallet.StateReceived, state, ask.Intent, before))
+			from := wallet.StateGranted // settled on another computer since
+			if entry.Stage == wallet.StageAsked {
+				from = wallet.StateReceived
+			}
+			lines = append(lines, c.line(entry, from, state, ask.Intent, before))
 		}
 	}
 	return lines, nil
@@ -313,13 +317,17 @@ func (c *Core) syncByCard(ctx context.Context, ask SyncAsk, targets []target) ([
 		return nil
 	})
 	if err != nil && !isOpen(err) {
-		failure := &Failure{Code: "ORDER_OPEN", Err: err}
-		if targets[0].kept.Key != "" {
-			failure.Order = &targets[0].kept
-		}
-		err = failure
+		err = &Failure{Code: "ORDER_OPEN", Order: keptOrNil(targets[0]), Err: err}
 	}
 	return lines, err
+}
+
+// keptOrNil is what this computer knows of an order, nil for one begun elsewhere.
+func keptOrNil(t target) *wallet.Entry {
+	if t.kept.Key == "" {
+		return nil
+	}
+	return &t.kept
 }
 
 // foreignPending asks for orders of a card that is not in the person's account,
@@ -427,7 +435,7 @@ func (c *Core) refuseWhileOpen(ctx context.Context, asn wallet.ASN, kind string)
 		if line.Kind == wallet.KindPurchase {
 			code = "PENDING_PURCHASE"
 		}
-		return &Failure{Code: code, Order: &targets[i].kept, Detail: map[string]any{"order": line.Order, "amountFen": line.Amount}}
+		return &Failure{Code: code, Order: keptOrNil(targets[i]), Detail: map[string]any{"order": line.Order, "amountFen": line.Amount}}
 	}
 	return nil
 }

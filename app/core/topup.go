@@ -57,15 +57,15 @@ func (c *Core) TopUp(ctx context.Context, ask TopUpAsk) (TopUpResult, error) {
 	}
 	defer unlock()
 
+	if err := c.Platform.Connect(ctx); err != nil {
+		return result, err
+	}
+	c.resendAfterRestore(ctx)
 	purse, err := c.findMoneyCard(ctx)
 	if err != nil {
 		return result, err
 	}
 	result.Purse = purse
-	if err := c.Platform.Connect(ctx); err != nil {
-		return result, err
-	}
-	c.resendAfterRestore(ctx)
 	if err := c.refuseWhileOpen(ctx, purse.ASN, wallet.KindLoad); err != nil {
 		return result, err
 	}
@@ -227,7 +227,10 @@ func (c *Core) afterFailure(ctx context.Context, order wallet.Order, err error) 
 		c.close(ctx, latest, wallet.StageAbandoned, "")
 		return err
 	case wallet.StageAsked:
-		state, abandonErr := c.Platform.Abandon(ctx, order.Key)
+		// Also after Ctrl+C: a few seconds here save the person a second touch.
+		asking, stop := context.WithTimeout(context.WithoutCancel(ctx), c.AckWait)
+		defer stop()
+		state, abandonErr := c.Platform.Abandon(asking, order.Key)
 		if abandonErr == nil && state.State == wallet.StateDeclined {
 			c.close(ctx, latest, wallet.StageDeclined, state.Code)
 			return nothingPaid(err)

@@ -5,10 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"walletcompanion/app/core"
 	"walletcompanion/reader"
@@ -65,7 +65,7 @@ func (cmd cardNewCmd) Run(con *console) error {
 		return err
 	}
 	object := map[string]any{"file": cmd.File, "asn": card.ASN().String(), "variant": card.Variant(), "balanceFen": card.Balance(), "pin": card.PIN()}
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
 		fmt.Fprintln(w, con.t("console.cardMade", "File", cmd.File, "Variant", card.Variant(), "Balance", card.Balance().Yuan(), "PIN", card.PIN()))
 	})
 }
@@ -161,7 +161,8 @@ func (errorsCmd) Run(con *console) error {
 		told := core.Tell(con.texts, info.Code, false, nil)
 		list = append(list, object{info.Code, info.Exit, told.Title, told.Text, notNil(told.Causes), notNil(told.Remedies)})
 	}
-	return con.print(map[string]any{"errors": list}, func(w *tabwriter.Writer) {
+	return con.print(map[string]any{"errors": list}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", con.t("console.code"), con.t("console.exit"), con.t("console.meaning"))
 		for _, each := range list {
 			fmt.Fprintf(w, "%s\t%d\t%s\n", each.Code, each.Exit, each.Title)
 		}

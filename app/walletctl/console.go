@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"golang.org/x/term"
@@ -27,21 +26,8 @@ type console struct {
 	in    io.Reader
 	out   io.Writer
 	err   io.Writer
-	args  []string
 	texts *lang.Localizer
 	lines *bufio.Reader
-}
-
-func chosenLanguage(flag string) string {
-	for _, choice := range []string{flag, os.Getenv("LC_ALL"), os.Getenv("LC_MESSAGES"), os.Getenv("LANG")} {
-		switch {
-		case strings.HasPrefix(choice, "zh"):
-			return "zh"
-		case choice != "":
-			return "en"
-		}
-	}
-	return "en"
 }
 
 // t is a text of the catalogue; pairs alternate names and values.
@@ -61,13 +47,13 @@ func (c *console) say(text string) {
 }
 
 // print gives the one JSON object, or calls people for the same facts.
-func (c *console) print(object any, people func(w *tabwriter.Writer)) error {
+func (c *console) print(object any, people func(w io.Writer)) error {
 	if c.JSON {
 		encoder := json.NewEncoder(c.out)
 		encoder.SetEscapeHTML(false)
 		return encoder.Encode(object)
 	}
-	w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
+	w := newTable(c.out)
 	people(w)
 	return w.Flush()
 }
@@ -158,6 +144,17 @@ func orderName(entry wallet.Entry) string {
 
 // open wires the program for a command. online says whether a platform is needed.
 func (c *console) open(ctx context.Context, online bool) (*wire.Program, error) {
+	return wire.Open(ctx, c.options(online))
+}
+
+// openCard wires the program for a command that only looks at readers and cards.
+func (c *console) openCard(ctx context.Context) (*wire.Program, error) {
+	options := c.options(false)
+	options.CardOnly = true
+	return wire.Open(ctx, options)
+}
+
+func (c *console) options(online bool) wire.Options {
 	options := wire.Options{
 		Reader: c.Reader, Platform: c.Platform, CA: c.CA, ProfileDir: c.Profile, CardWait: c.Timeout, Fault: c.Fault,
 		DemoCredentials: c.DemoCredentials, Online: online,
@@ -169,7 +166,7 @@ func (c *console) open(ctx context.Context, online bool) (*wire.Program, error) 
 			fmt.Fprintf(c.err, "%-22s %s → %s %v %s\n", line.Name, line.Command, line.Answer, line.Took.Round(10*time.Microsecond), line.Err)
 		}
 	}
-	return wire.Open(ctx, options)
+	return options
 }
 
 // interactive reports whether a person sits at the terminal.
@@ -194,7 +191,11 @@ func (c *console) line() (string, error) {
 // input where there is no terminal and the command said so.
 func (c *console) secret(prompt string, fromStdin bool) (string, error) {
 	if fromStdin {
-		return c.line()
+		text, err := c.line()
+		if err != nil || text == "" {
+			return "", &core.Failure{Code: "USAGE", Err: errors.New("standard input has no further line for a password")}
+		}
+		return text, nil
 	}
 	if !c.interactive() {
 		return "", &core.Failure{Code: "USAGE", Err: errors.New("no terminal to ask on: use --password-stdin")}

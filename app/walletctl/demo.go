@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"text/tabwriter"
 
 	"walletcompanion/app/core"
 	"walletcompanion/app/wire"
@@ -42,8 +42,12 @@ type demo struct {
 	con   *console
 	dir   string
 	card  string
+	hit   bool // the fault was reached
 	steps []demoStep
 }
+
+// exitKilled is the shell's exit code of a process ended by SIGKILL.
+const exitKilled = 128 + 9
 
 const (
 	demoCardBalance wallet.Fen = 20_00
@@ -72,19 +76,20 @@ func (cmd demoCmd) Run(ctx context.Context, con *console) error {
 
 func (d *demo) finish(err error) error {
 	object := map[string]any{"steps": d.steps, "demo": true}
-	if hit, armed := wire.FaultHit(); armed {
-		object["faultHit"] = hit
-	}
-	printErr := d.con.print(object, func(*tabwriter.Writer) {}) // people have read each step as it came
-	if err != nil {
-		return err
+	if d.con.Fault != "" {
+		object["faultHit"] = d.hit
 	}
 	for _, step := range d.steps {
-		if !step.OK {
-			return &core.Failure{Code: "INTERNAL", Err: fmt.Errorf("step %s did not come out as expected", step.Name)}
+		if !step.OK && err == nil {
+			err = &core.Failure{Code: "INTERNAL", Err: fmt.Errorf("step %s did not come out as expected", step.Name)}
 		}
 	}
-	return printErr
+	if err != nil { // one object only: the steps stand in the failure's detail
+		failure := *core.Explain(err)
+		failure.Detail = map[string]any{"steps": d.steps}
+		return &failure
+	}
+	return d.con.print(object, func(io.Writer) {}) // people have read each step as it came
 }
 
 // tell runs the story.
@@ -154,7 +159,7 @@ func (d *demo) look(ctx context.Context) (demoWorld, error) {
 		return world, errors.New("the demo's card is not a virtual card")
 	}
 	world.balance, world.counter = card.Balance(), card.OnlineCounter()
-	platform, err := openPlatformDir(filepath.Join(d.dir, "platform"))
+	platform, err := existingPlatform(filepath.Join(d.dir, "platform"))
 	if err != nil {
 		return world, err
 	}
@@ -247,8 +252,7 @@ func (d *demo) interrupted(ctx context.Context, fault string) error {
 	if err != nil {
 		return err
 	}
-	hit, _ := wire.FaultHit()
-	d.step("interrupted", (hit || wire.IsProcessFault(fault)) && during.balanced, "Fault", fault, "Balance", during.balance.Yuan(), "Held", during.held.Yuan())
+	d.step("interrupted", d.hit && during.balanced, "Fault", fault, "Balance", during.balance.Yuan(), "Held", during.held.Yuan())
 
 	program, err := d.open(ctx, true, "")
 	if err != nil {
@@ -279,7 +283,7 @@ func (d *demo) cut(ctx context.Context, fault string) error {
 	if wire.IsProcessFault(fault) {
 		args := []string{"topup", "--amount", demoAmount.Yuan(), "--yes", "--demo-credentials", "--quiet", "--json", "--fault", fault,
 			"--reader", "virtual:" + d.card, "--platform", "demo:" + filepath.Join(d.dir, "platform"), "--profile", filepath.Join(d.dir, "profile")}
-		wire.Supervise(fault, args, d.con.in, discard{}, d.con.err)
+		d.hit = wire.Supervise(fault, args, d.con.in, discard{}, d.con.err) == exitKilled
 		return nil
 	}
 	program, err := d.open(ctx, true, fault)
@@ -288,6 +292,7 @@ func (d *demo) cut(ctx context.Context, fault string) error {
 	}
 	defer program.Close()
 	_, err = d.load(ctx, program)
+	d.hit, _ = wire.FaultHit()
 	d.con.say(d.con.t("demo.cut", "Cause", core.Tell(d.con.texts, codeOf(err), false, nil).Title))
 	return nil
 }

@@ -5,11 +5,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -23,11 +23,11 @@ import (
 // globals are the flags that every command takes.
 type globals struct {
 	JSON            bool          `name:"json" help:"Print one JSON object on standard output."`
-	Reader          string        `name:"reader" default:"auto" placeholder:"R" help:"auto, pcsc:NAME, or virtual:FILE."`
+	Reader          string        `name:"reader" default:"auto" placeholder:"R" help:"auto, pcsc:NAME, virtual:FILE, or demo (a virtual card of one's own)."`
 	Platform        string        `name:"platform" placeholder:"P" help:"demo, demo:DIR, or https://HOST:PORT."`
 	CA              string        `name:"ca" placeholder:"FILE" help:"Platform profile file: CA, pins, signer and HPKE keys."`
 	Profile         string        `name:"profile" placeholder:"DIR" help:"Folder of this client's own data."`
-	Lang            string        `name:"lang" placeholder:"zh|en" help:"Language of texts."`
+	Lang            string        `name:"lang" enum:",zh,en" default:"" placeholder:"zh|en" help:"Language of texts; the system's without."`
 	Quiet           bool          `name:"quiet" short:"q" help:"No progress on standard error."`
 	Verbose         bool          `name:"verbose" short:"v" help:"Show every card command, redacted, on standard error."`
 	Timeout         time.Duration `name:"timeout" default:"10s" placeholder:"DUR" help:"How long to wait for a card."`
@@ -60,15 +60,21 @@ type commands struct {
 	Faults    faultsCmd    `cmd:"" help:"Named faults."`
 	Version   versionCmd   `cmd:"" help:"Build facts."`
 	Help      helpCmd      `cmd:"" help:"Show help, also of one command."`
+
+	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh, fish or powershell."`
+	Complete   completeCmd   `cmd:"" name:"complete" hidden:"" help:"Words that may come next; completion scripts call it."`
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
+// notExited says that the parser has not printed help yet.
+const notExited = -1
+
 // run is main without the process, so that tests can call it.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var cli commands
-	con := &console{in: stdin, out: stdout, err: stderr, args: args}
-	exited := -1
+	con := &console{in: stdin, out: stdout, err: stderr}
+	exited := notExited
 	parser, err := kong.New(&cli, kong.Name("walletctl"),
 		kong.Description("Read a stored-value wallet card, top it up, settle what was interrupted."),
 		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
@@ -84,17 +90,18 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return exited
 	}
 	con.globals = cli.globals
-	con.texts = lang.Texts(chosenLanguage(cli.Lang))
+	con.texts = lang.Texts(cli.Lang)
 	if err != nil {
+		con.JSON = con.JSON || slices.Contains(args, "--json") // it may stand behind what was not understood
 		return con.fail(&core.Failure{Code: "USAGE", Err: err})
 	}
-	if wire.IsProcessFault(cli.Fault) && !wire.UnderSupervision() {
+	if wire.IsProcessFault(cli.Fault) && !wire.UnderSupervision() && kctx.Command() != "demo" { // the demo kills its own top-up
 		return wire.Supervise(cli.Fault, args, stdin, stdout, stderr)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	kctx.BindTo(ctx, (*context.Context)(nil))
-	return con.fail(kctx.Run(con, parser))
+	return con.fail(kctx.Run(con, parser, &exited))
 }
 
 // helpCmd shows help of a command: walletctl help topup.
@@ -102,11 +109,10 @@ type helpCmd struct {
 	Command []string `arg:"" optional:""`
 }
 
-func (h helpCmd) Run(con *console, parser *kong.Kong) error {
+func (h helpCmd) Run(parser *kong.Kong, exited *int) error {
 	_, err := parser.Parse(append(h.Command, "--help"))
-	var parse *kong.ParseError
-	if errors.As(err, &parse) {
-		return nil // the help has been printed
+	if *exited != notExited {
+		return nil // the help has been printed; what else the command needs does not matter
 	}
-	return err
+	return &core.Failure{Code: "USAGE", Err: err}
 }

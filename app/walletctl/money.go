@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"text/tabwriter"
 	"time"
 
 	"walletcompanion/app/core"
@@ -17,7 +17,7 @@ type topupCmd struct {
 	Amount        string `required:"" placeholder:"YUAN" help:"In yuan, with a decimal point: 50.00."`
 	Source        string `default:"main" help:"main: the main account."`
 	Yes           bool   `help:"Do not ask for confirmation."`
-	PasswordStdin bool   `name:"password-stdin" help:"Read the payment password (and then a card PIN) from standard input."`
+	PasswordStdin bool   `name:"password-stdin" help:"Read the payment password, and on the next line the PIN of a card that wants one, from standard input."`
 }
 
 type topupObject struct {
@@ -54,10 +54,14 @@ func (cmd topupCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer program.Close()
+	password, err := con.paymentPassword(program, cmd.PasswordStdin)
+	if err != nil {
+		return err
+	}
 	result, err := program.Core.TopUp(ctx, core.TopUpAsk{
 		Amount: amount, Source: cmd.Source,
 		Confirm:  func(_ context.Context, what core.Confirmation) error { return con.confirmTopUp(what, cmd.Yes) },
-		Password: con.paymentPassword(program, cmd.PasswordStdin),
+		Password: password,
 		PIN:      con.pin(program, cmd.PasswordStdin),
 		Progress: con.progress,
 	})
@@ -76,13 +80,25 @@ func (c *console) confirmTopUp(what core.Confirmation, yes bool) error {
 	return c.confirm(text, yes)
 }
 
-func (c *console) paymentPassword(program *wire.Program, fromStdin bool) func(context.Context) (string, error) {
+// paymentPassword asks when the password is needed. From standard input it is read
+// now: the card asks for its PIN earlier than the platform for the password, and a
+// script must not have its first line tried as a PIN on some cards.
+func (c *console) paymentPassword(program *wire.Program, fromStdin bool) (func(context.Context) (string, error), error) {
+	known := ""
+	if demo := program.DemoCredentials(); demo != nil {
+		known = demo.PaymentPassword
+	} else if fromStdin {
+		var err error
+		if known, err = c.secret("", true); err != nil {
+			return nil, err
+		}
+	}
 	return func(context.Context) (string, error) {
-		if demo := program.DemoCredentials(); demo != nil {
-			return demo.PaymentPassword, nil
+		if known != "" {
+			return known, nil
 		}
 		return c.secret(c.t("console.paymentPassword"), fromStdin)
-	}
+	}, nil
 }
 
 // pin asks for the card's own PIN, which is never sent anywhere but to the card.
@@ -121,7 +137,7 @@ func (c *console) printTopUp(program *wire.Program, result core.TopUpResult) err
 	if hit, armed := wire.FaultHit(); armed {
 		object.FaultHit = &hit
 	}
-	return c.print(object, func(w *tabwriter.Writer) {
+	return c.print(object, func(w io.Writer) {
 		c.demoMark(w, object.Demo)
 		fmt.Fprintln(w, c.t("console.toppedUp", "Amount", object.AmountFen.Yuan(), "After", object.BalanceAfterFen.Yuan()))
 		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n", c.t("console.order"), object.Order, c.t("console.proof"), object.TAC)
@@ -134,7 +150,7 @@ func (c *console) printTopUp(program *wire.Program, result core.TopUpResult) err
 	})
 }
 
-func (c *console) demoMark(w *tabwriter.Writer, demo bool) {
+func (c *console) demoMark(w io.Writer, demo bool) {
 	if demo {
 		fmt.Fprintln(w, c.t("console.demoMark"))
 	}
@@ -201,13 +217,13 @@ func (cmd syncCmd) Run(ctx context.Context, con *console) error {
 		failure.Detail = withOrders(failure.Detail, object.Orders)
 		return &failure
 	}
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
 		con.demoMark(w, program.IsDemo())
 		if len(object.Orders) == 0 {
 			fmt.Fprintln(w, con.t("console.nothingOpen"))
 		}
 		for _, each := range object.Orders {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", each.Order, each.AmountFen.Yuan(), con.t("console.settled."+string(each.To)))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", each.Order, con.yuan(each.AmountFen), con.t("console.settled."+string(each.To)))
 		}
 	})
 }
@@ -306,20 +322,35 @@ func (cmd ordersCmd) Run(ctx context.Context, con *console) error {
 		}
 		object.Orders = append(object.Orders, each)
 	}
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
 		con.demoMark(w, program.IsDemo())
-		for _, each := range object.Orders {
+		if len(object.Orders) == 0 {
+			fmt.Fprintln(w, con.t("console.noOrders"))
+			return
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", con.t("console.time"), con.t("console.kind"), con.t("console.order"), padded(con.t("console.amountYuan"), amountWidth),
+			con.t("console.paid"), con.t("console.outcome"), con.t("console.next"))
+		for i, each := range object.Orders {
 			one, two := con.fact("console.paid", &each.Paid), con.fact("console.onCard", each.OnCard)
 			if each.Kind == wallet.KindPurchase {
 				one, two = con.fact("console.debited", each.Debited), con.fact("console.delivered", each.Delivered)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", each.Created, con.t("console.kind."+each.Kind), each.Order, each.AmountFen.Yuan(), one, two, con.t("console.next."+each.Next))
-		}
-		if len(object.Orders) == 0 {
-			fmt.Fprintln(w, con.t("console.noOrders"))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", local(lines[i].Created), con.t("console.kind."+each.Kind), orNumberless(each.Order),
+				padded(each.AmountFen.Yuan(), amountWidth), one, two, con.t("console.next."+each.Next))
 		}
 	})
 }
+
+// orNumberless stands for an order whose number has not reached this computer.
+func orNumberless(order string) string {
+	if order == "" {
+		return "-"
+	}
+	return order
+}
+
+// local is a time of our own as people at the counter read it: Asia/Shanghai.
+func local(at time.Time) string { return at.In(shanghai).Format(time.DateTime) }
 
 // fact says yes, no or not known of one fact.
 func (c *console) fact(name string, value *bool) string {
@@ -353,12 +384,12 @@ func (cmd receiptCmd) Run(ctx context.Context, con *console) error {
 		}
 		return err
 	}
-	return con.print(map[string]any{"file": nil, "receipt": receiptObject(receipt)}, func(w *tabwriter.Writer) {
+	return con.print(map[string]any{"file": nil, "receipt": receiptObject(receipt)}, func(w io.Writer) {
 		con.demoMark(w, receipt.Demo)
 		for _, row := range [][2]string{
-			{"console.order", receipt.Order}, {"console.card", receipt.ASN.Masked()}, {"console.amount", receipt.Amount.Yuan()}, {"console.fee", receipt.Fee.Yuan()},
-			{"console.state", con.t("console.settled." + string(receipt.State))}, {"console.balanceAfter", receipt.BalanceAfter.Yuan()},
-			{"console.time", receipt.Time.In(shanghai).Format(time.RFC3339)}, {"console.terminal", receipt.TID.String()}, {"console.proof", receipt.TAC.String()},
+			{"console.order", receipt.Order}, {"console.card", receipt.ASN.Masked()}, {"console.amount", con.yuan(receipt.Amount)}, {"console.fee", con.yuan(receipt.Fee)},
+			{"console.state", con.t("console.settled." + string(receipt.State))}, {"console.balanceAfter", con.yuan(receipt.BalanceAfter)},
+			{"console.time", local(receipt.Time)}, {"console.terminal", receipt.TID.String()}, {"console.proof", receipt.TAC.String()},
 		} {
 			fmt.Fprintf(w, "%s\t%s\n", con.t(row[0]), row[1])
 		}
@@ -373,6 +404,23 @@ func receiptObject(receipt wallet.Receipt) map[string]any {
 		"balanceAfterFen": receipt.BalanceAfter, "mainBalanceFen": receipt.MainBalance, "state": receipt.State,
 		"time": receipt.Time.In(shanghai).Format(time.RFC3339), "demo": receipt.Demo,
 	}
+}
+
+// signed shows a movement with its direction.
+func signed(amount wallet.Fen) string {
+	if amount > 0 {
+		return "+" + amount.Yuan()
+	}
+	return amount.Yuan()
+}
+
+// named shows a state or type of the platform in the chosen language; one that is
+// not in the catalogue stays as it is.
+func (c *console) named(prefix, name string) string {
+	if c.texts.Has(prefix + name) {
+		return c.t(prefix + name)
+	}
+	return name
 }
 
 type loginCmd struct {
@@ -410,7 +458,7 @@ func (cmd loginCmd) Run(ctx context.Context, con *console) error {
 	}
 	session := program.Core.Platform.Session()
 	object := map[string]any{"user": session.User, "phone": session.Phone, "demo": session.Demo, "cards": len(session.Cards), "openOrders": len(session.OpenOrders)}
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
 		con.demoMark(w, session.Demo)
 		fmt.Fprintln(w, con.t("console.loggedIn", "Phone", session.Phone))
 	})
@@ -448,7 +496,7 @@ func (logoutCmd) Run(ctx context.Context, con *console) error {
 	if err := program.Core.Logout(ctx); err != nil {
 		return err
 	}
-	return con.print(map[string]any{"loggedIn": false}, func(w *tabwriter.Writer) { fmt.Fprintln(w, con.t("console.loggedOut")) })
+	return con.print(map[string]any{"loggedIn": false}, func(w io.Writer) { fmt.Fprintln(w, con.t("console.loggedOut")) })
 }
 
 type accountCmd struct{}
@@ -472,10 +520,10 @@ func (accountCmd) Run(ctx context.Context, con *console) error {
 			"loadedTodayFen": account.LoadedToday, "resets": account.LimitsReset.In(shanghai).Format(time.RFC3339),
 		},
 	}}
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
 		con.demoMark(w, program.IsDemo())
-		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n%s\t%s\n%s\t%s\n", con.t("console.phone"), account.Phone, con.t("console.state"), account.State,
-			con.t("console.mainAccount"), account.Main.Yuan(), con.t("console.held"), account.Held.Yuan())
+		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n%s\t%s\n%s\t%s\n", con.t("console.phone"), account.Phone, con.t("console.state"), con.named("console.accountState.", account.State),
+			con.t("console.mainAccount"), con.yuan(account.Main), con.t("console.held"), con.yuan(account.Held))
 	})
 }
 
@@ -510,9 +558,17 @@ func (cmd statementCmd) Run(ctx context.Context, con *console) error {
 	for _, line := range statement.Lines {
 		lines = append(lines, map[string]any{"time": stamp(line.Time), "type": line.Type, "amountFen": line.Amount, "balanceFen": line.Balance, "order": orNull(line.Order)})
 	}
-	return con.print(map[string]any{"lines": lines}, func(w *tabwriter.Writer) {
+	return con.print(map[string]any{"lines": lines}, func(w io.Writer) {
+		con.demoMark(w, program.IsDemo())
+		if len(lines) == 0 {
+			fmt.Fprintln(w, con.t("console.noMovements"))
+			return
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", con.t("console.time"), con.t("console.type"), padded(con.t("console.amountYuan"), amountWidth),
+			padded(con.t("console.balanceYuan"), amountWidth), con.t("console.order"))
 		for _, line := range statement.Lines {
-			fmt.Fprintf(w, "%s\t%s\t%10s\t%10s\t%s\n", line.Time.In(shanghai).Format(time.DateTime), line.Type, line.Amount.Yuan(), line.Balance.Yuan(), line.Order)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", local(line.Time), con.named("console.movement.", line.Type),
+				padded(signed(line.Amount), amountWidth), padded(line.Balance.Yuan(), amountWidth), line.Order)
 		}
 	})
 }
@@ -538,9 +594,15 @@ func (cardsListCmd) Run(ctx context.Context, con *console) error {
 	for _, card := range account.Cards {
 		cards = append(cards, map[string]any{"asnMasked": card.ASN.Masked(), "numberMasked": card.ASN.Masked(), "state": card.State, "profile": card.Profile, "openOrder": orNull(card.OpenOrder)})
 	}
-	return con.print(map[string]any{"cards": cards}, func(w *tabwriter.Writer) {
+	return con.print(map[string]any{"cards": cards}, func(w io.Writer) {
+		con.demoMark(w, program.IsDemo())
+		if len(cards) == 0 {
+			fmt.Fprintln(w, con.t("console.noCards"))
+			return
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", con.t("console.card"), con.t("console.state"), con.t("console.openOrder"))
 		for _, card := range account.Cards {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", card.ASN.Masked(), card.State, card.OpenOrder)
+			fmt.Fprintf(w, "%s\t%s\t%s\n", card.ASN.Masked(), con.named("console.cardState.", card.State), orNumberless(card.OpenOrder))
 		}
 	})
 }
@@ -558,5 +620,8 @@ func (cardsAddCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	object := map[string]any{"cards": []map[string]any{{"asnMasked": card.ASN.Masked(), "state": card.State, "profile": card.Profile}}}
-	return con.print(object, func(w *tabwriter.Writer) { fmt.Fprintf(w, "%s\t%s\n", card.ASN.Masked(), card.State) })
+	return con.print(object, func(w io.Writer) {
+		con.demoMark(w, program.IsDemo())
+		fmt.Fprintln(w, con.t("console.cardAdded", "Card", card.ASN.Masked()))
+	})
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
+	"io"
 	"time"
 
 	"walletcompanion/app/core"
@@ -147,7 +147,7 @@ func (c *console) printPaid(program *wire.Program, key string, result core.PayRe
 	if hit, armed := wire.FaultHit(); armed {
 		object.FaultHit = &hit
 	}
-	return c.print(object, func(w *tabwriter.Writer) {
+	return c.print(object, func(w io.Writer) {
 		c.demoMark(w, object.Demo)
 		pairs := []any{"Amount", object.AmountFen.Yuan(), "After", object.BalanceAfterFen.Yuan()}
 		if !object.Unload {
@@ -174,13 +174,13 @@ func purchaseReceiptObject(receipt wallet.PurchaseReceipt) map[string]any {
 }
 
 func (c *console) printPurchaseReceipt(receipt wallet.PurchaseReceipt) error {
-	return c.print(map[string]any{"file": nil, "receipt": purchaseReceiptObject(receipt)}, func(w *tabwriter.Writer) {
+	return c.print(map[string]any{"file": nil, "receipt": purchaseReceiptObject(receipt)}, func(w io.Writer) {
 		c.demoMark(w, receipt.Demo)
 		for _, row := range [][2]string{
 			{"console.order", receipt.Purchase}, {"console.orderCode", receipt.MerchantOrder}, {"console.merchant", receipt.Merchant},
-			{"console.goods", receipt.Goods}, {"console.card", receipt.ASN.Masked()}, {"console.amount", receipt.Amount.Yuan()},
-			{"console.state", c.t("console.settled." + string(receipt.State))}, {"console.balanceAfter", receipt.BalanceAfter.Yuan()},
-			{"console.time", receipt.Time.In(shanghai).Format(time.RFC3339)}, {"console.terminal", receipt.Terminal.String()}, {"console.proof", receipt.TAC.String()},
+			{"console.goods", receipt.Goods}, {"console.card", receipt.ASN.Masked()}, {"console.amount", c.yuan(receipt.Amount)},
+			{"console.state", c.t("console.settled." + string(receipt.State))}, {"console.balanceAfter", c.yuan(receipt.BalanceAfter)},
+			{"console.time", local(receipt.Time)}, {"console.terminal", receipt.Terminal.String()}, {"console.proof", receipt.TAC.String()},
 		} {
 			fmt.Fprintf(w, "%s\t%s\n", c.t(row[0]), row[1])
 		}
@@ -222,7 +222,7 @@ func (cmd platformShopOrderCmd) Run(ctx context.Context, con *console) error {
 		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
 	}
 	object := map[string]any{"orderCode": code, "merchant": merchant, "goods": cmd.Goods, "amountFen": amount, "state": wallet.PurchaseOffered}
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
 		fmt.Fprintln(w, con.t("console.shopOrder", "Code", code, "Merchant", merchant, "Goods", cmd.Goods, "Amount", amount.Yuan()))
 	})
 }

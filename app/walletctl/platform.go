@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"text/tabwriter"
+	"io"
 
 	"walletcompanion/app/core"
 	"walletcompanion/platformclient/mockplatform"
@@ -20,6 +20,15 @@ type platformCmd struct {
 	Check     platformCheckCmd     `cmd:"" help:"Audit the books, also while another process serves them."`
 	Backup    platformBackupCmd    `cmd:"" help:"Take a snapshot of a live platform."`
 	Restore   platformRestoreCmd   `cmd:"" help:"Restore a snapshot; starts a new epoch."`
+}
+
+// existingPlatform opens a directory that holds a platform: looking must not make one
+// where a name was mistyped.
+func existingPlatform(dir string) (*mockplatform.Platform, error) {
+	if !mockplatform.Exists(dir) {
+		return nil, &core.Failure{Code: "USAGE", Err: fmt.Errorf("%s holds no platform", dir)}
+	}
+	return openPlatformDir(dir)
 }
 
 func openPlatformDir(dir string) (*mockplatform.Platform, error) {
@@ -80,7 +89,7 @@ func (cmd platformSeedCmd) Run(ctx context.Context, con *console) error {
 	if err := platform.Seed(ctx, cmd.Phone, balance, cards, cmd.Companion); err != nil {
 		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
 	}
-	return con.print(map[string]any{"phone": cmd.Phone, "balanceFen": balance, "cards": len(cards)}, func(w *tabwriter.Writer) {
+	return con.print(map[string]any{"phone": cmd.Phone, "balanceFen": balance, "cards": len(cards)}, func(w io.Writer) {
 		fmt.Fprintln(w, con.t("console.seeded", "Phone", cmd.Phone, "Balance", balance.Yuan()))
 	})
 }
@@ -112,7 +121,7 @@ func (cmd platformIssueCmd) Run(ctx context.Context, con *console) error {
 	if err := exportKeys(cmd.ExportKeys, append(raw, '\n')); err != nil {
 		return err
 	}
-	return con.print(map[string]any{"asn": asn.String(), "file": cmd.ExportKeys}, func(w *tabwriter.Writer) {
+	return con.print(map[string]any{"asn": asn.String(), "file": cmd.ExportKeys}, func(w io.Writer) {
 		fmt.Fprintln(w, con.t("console.issued", "Card", asn.Masked(), "File", cmd.ExportKeys))
 	})
 }
@@ -122,7 +131,7 @@ type platformCheckCmd struct {
 }
 
 func (cmd platformCheckCmd) Run(ctx context.Context, con *console) error {
-	platform, err := openPlatformDir(cmd.Dir)
+	platform, err := existingPlatform(cmd.Dir)
 	if err != nil {
 		return err
 	}
@@ -139,18 +148,35 @@ func (cmd platformCheckCmd) Run(ctx context.Context, con *console) error {
 		"imbalanceFen": report.ImbalanceFen, "heldFen": report.HeldFen, "grantedFen": report.GrantedFen, "suspenseFen": report.SuspenseFen,
 		"openOrders": report.OpenOrders, "suspense": report.Suspense, "auditChain": report.AuditChain, "epoch": report.Epoch, "cards": cards,
 	}
-	err = con.print(object, func(w *tabwriter.Writer) {
-		for _, name := range []string{"imbalanceFen", "heldFen", "grantedFen", "suspenseFen", "openOrders", "suspense", "auditChain", "epoch"} {
-			fmt.Fprintf(w, "%s\t%v\n", name, object[name])
-		}
-		for _, card := range report.Cards {
-			fmt.Fprintf(w, "%s\t+%s\t-%s\t= %s\n", card.ASN.Masked(), card.LoadedFen.Yuan(), card.PurchasedFen.Yuan(), card.ExpectedBalanceFen.Yuan())
-		}
+	err = con.print(object, func(w io.Writer) {
+		con.printCheck(w, report)
 	})
 	if err == nil && (report.ImbalanceFen != 0 || report.AuditChain != "ok") {
 		return &core.Failure{Code: "PLATFORM_DIR", Err: errors.New("the books do not balance or the audit chain is broken")}
 	}
 	return err
+}
+
+func (c *console) printCheck(w io.Writer, report mockplatform.CheckReport) {
+	for _, row := range []struct {
+		name  string
+		value any
+	}{
+		{"console.imbalance", c.yuan(report.ImbalanceFen)}, {"console.held", c.yuan(report.HeldFen)}, {"console.granted", c.yuan(report.GrantedFen)},
+		{"console.suspense", c.yuan(report.SuspenseFen)}, {"console.openOrders", report.OpenOrders}, {"console.suspenseOrders", report.Suspense},
+		{"console.auditChain", c.named("console.audit.", report.AuditChain)}, {"console.epoch", report.Epoch},
+	} {
+		fmt.Fprintf(w, "%s\t%v\n", c.t(row.name), row.value)
+	}
+	if len(report.Cards) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s\t%s\t%s\t%s\n", c.t("console.card"), padded(c.t("console.loaded"), amountWidth),
+		padded(c.t("console.purchased"), amountWidth), padded(c.t("console.expected"), amountWidth))
+	for _, card := range report.Cards {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", card.ASN.Masked(), padded("+"+card.LoadedFen.Yuan(), amountWidth),
+			padded("-"+card.PurchasedFen.Yuan(), amountWidth), padded(card.ExpectedBalanceFen.Yuan(), amountWidth))
+	}
 }
 
 type platformBackupCmd struct {
@@ -159,7 +185,7 @@ type platformBackupCmd struct {
 }
 
 func (cmd platformBackupCmd) Run(ctx context.Context, con *console) error {
-	platform, err := openPlatformDir(cmd.Dir)
+	platform, err := existingPlatform(cmd.Dir)
 	if err != nil {
 		return err
 	}
@@ -169,7 +195,9 @@ func (cmd platformBackupCmd) Run(ctx context.Context, con *console) error {
 		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
 	}
 	object := map[string]any{"epoch": report.Epoch, "watermark": stamp(report.Watermark)}
-	return con.print(object, func(w *tabwriter.Writer) { fmt.Fprintf(w, "epoch\t%d\n", report.Epoch) })
+	return con.print(object, func(w io.Writer) {
+		fmt.Fprintln(w, con.t("console.backedUp", "File", cmd.To, "Epoch", report.Epoch))
+	})
 }
 
 type platformRestoreCmd struct {
@@ -183,5 +211,7 @@ func (cmd platformRestoreCmd) Run(ctx context.Context, con *console) error {
 		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
 	}
 	object := map[string]any{"epoch": report.Epoch, "watermark": stamp(report.Watermark)}
-	return con.print(object, func(w *tabwriter.Writer) { fmt.Fprintf(w, "epoch\t%d\n", report.Epoch) })
+	return con.print(object, func(w io.Writer) {
+		fmt.Fprintln(w, con.t("console.restored", "Epoch", report.Epoch))
+	})
 }

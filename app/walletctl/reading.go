@@ -5,13 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"walletcompanion/app/core"
+	"walletcompanion/app/wire"
 	"walletcompanion/reader"
 	"walletcompanion/wallet"
 )
@@ -35,7 +37,7 @@ type readerObject struct {
 }
 
 func (cmd readersCmd) Run(ctx context.Context, con *console) error {
-	program, err := con.open(ctx, false)
+	program, err := con.openCard(ctx)
 	if err != nil {
 		return err
 	}
@@ -55,8 +57,9 @@ func (cmd readersCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	object := readersOf(infos, err)
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
 		fmt.Fprintf(w, "%s\t%s\n", con.t("console.service"), con.t("console.service."+object.Service))
+		fmt.Fprintln(w)
 		for _, each := range object.Readers {
 			fmt.Fprintf(w, "%s\t%s\t%s\n", each.Name, con.t("console.reader."+string(each.State)), each.ATR)
 		}
@@ -136,11 +139,12 @@ type queryObject struct {
 	APDUsProbe     int           `json:"apdusProbe"`
 	ElapsedMS      float64       `json:"elapsedMS"`
 	More           []purseObject `json:"more"`
+	Warning        string        `json:"warning,omitempty"` // why the reading is not in the history
 	FaultHit       *bool         `json:"faultHit,omitempty"`
 }
 
 func (cmd queryCmd) Run(ctx context.Context, con *console) error {
-	program, err := con.open(ctx, false)
+	program, err := con.openCard(ctx)
 	if err != nil {
 		return err
 	}
@@ -160,10 +164,14 @@ func (cmd queryCmd) Run(ctx context.Context, con *console) error {
 	for _, purse := range reading.Purses[1:] {
 		object.More = append(object.More, con.purse(purse, cmd.Reveal))
 	}
+	if hit, armed := wire.FaultHit(); armed {
+		object.FaultHit = &hit
+	}
 	if result.Warning != nil {
+		object.Warning = core.Explain(result.Warning).Code
 		con.say(con.t("console.historyNotKept", "Cause", result.Warning.Error()))
 	}
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
 		con.printPurse(w, object.purseObject)
 		for _, more := range object.More {
 			fmt.Fprintln(w)
@@ -213,7 +221,7 @@ func (c *console) typeName(code byte) string {
 	return c.t("record.type.other")
 }
 
-func (c *console) printPurse(w *tabwriter.Writer, purse purseObject) {
+func (c *console) printPurse(w io.Writer, purse purseObject) {
 	number := purse.Card.NumberMasked
 	if purse.Card.Number != "" {
 		number = purse.Card.Number
@@ -221,9 +229,13 @@ func (c *console) printPurse(w *tabwriter.Writer, purse purseObject) {
 	fmt.Fprintf(w, "%s\t%s\n", c.t("console.card"), number)
 	fmt.Fprintf(w, "%s\t%s\n", c.t("console.profile"), purse.Card.Profile)
 	fmt.Fprintf(w, "%s\t%s – %s\n", c.t("console.valid"), purse.Card.ValidFrom, purse.Card.ValidUntil)
-	fmt.Fprintf(w, "%s\t%s %s\n", c.t("console.balance"), purse.BalanceFen.Yuan(), c.t("console.yuan"))
+	fmt.Fprintf(w, "%s\t%s\n", c.t("console.balance"), c.yuan(purse.BalanceFen))
+	if len(purse.Records) > 0 {
+		fmt.Fprintln(w)
+		c.printRecordHead(w, "")
+	}
 	for _, record := range purse.Records {
-		c.printRecord(w, record)
+		c.printRecord(w, record, "")
 	}
 	if len(purse.Records) == 0 && purse.Complete {
 		fmt.Fprintln(w, c.t("console.noRecords"))
@@ -236,7 +248,21 @@ func (c *console) printPurse(w *tabwriter.Writer, purse purseObject) {
 	}
 }
 
-func (c *console) printRecord(w *tabwriter.Writer, record recordObject) {
+// yuan shows an amount with its unit.
+func (c *console) yuan(amount wallet.Fen) string { return amount.Yuan() + " " + c.t("console.yuan") }
+
+// amountWidth holds "+99999999.99", more than a purse can, and the longest heading.
+const amountWidth = 13
+
+// printRecordHead names the columns of printRecord; card is empty where all records
+// are of one card.
+func (c *console) printRecordHead(w io.Writer, card string) {
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", padded(c.t("console.counter"), 5), c.t("console.time"), c.t("console.type"),
+		padded(c.t("console.amountYuan"), amountWidth), c.t("console.terminal"), card)
+}
+
+// printRecord shows one record; card is empty where all records are of one card.
+func (c *console) printRecord(w io.Writer, record recordObject, card string) {
 	when, problem := "-", ""
 	if record.Time != nil {
 		when = strings.Replace((*record.Time)[:19], "T", " ", 1)
@@ -244,15 +270,20 @@ func (c *console) printRecord(w *tabwriter.Writer, record recordObject) {
 	if record.Problem != nil {
 		problem = "! " + *record.Problem
 	}
-	fmt.Fprintf(w, "%4d\t%s\t%s\t%10s\t%s\t%s\n", record.Counter, when, record.Type, signOf(record.TypeCode)+record.AmountFen.Yuan(), record.Terminal, problem)
+	amount := padded(directed(record), amountWidth)
+	fmt.Fprintf(w, "%5d\t%s\t%s\t%s\t%s\t%s\t%s\n", record.Counter, when, record.Type, amount, record.Terminal, card, problem)
 }
 
-// signOf: loads raise the balance, everything else that is logged lowers it.
-func signOf(typeCode string) string {
-	if typeCode == "01" || typeCode == "02" {
-		return "+"
+// directed is the amount with its direction: loads raise the balance, everything
+// else that is logged lowers it. Entering a metro station is logged with 0.00.
+func directed(record recordObject) string {
+	switch {
+	case record.AmountFen == 0:
+		return record.AmountFen.Yuan()
+	case record.TypeCode == "01" || record.TypeCode == "02":
+		return "+" + record.AmountFen.Yuan()
 	}
-	return "-"
+	return "-" + record.AmountFen.Yuan()
 }
 
 type historyCmd struct {
@@ -313,14 +344,19 @@ func (cmd historyCmd) Run(ctx context.Context, con *console) error {
 		}
 		object.File = cmd.Export
 	}
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
+		if len(object.Records) == 0 {
+			fmt.Fprintln(w, con.t("console.noHistory"))
+			return
+		}
+		con.printRecordHead(w, con.t("console.card"))
 		for _, record := range object.Records {
-			con.printRecord(w, record.recordObject)
+			con.printRecord(w, record.recordObject, record.ASNMasked)
 		}
 		for _, gap := range object.Gaps {
 			fmt.Fprintf(w, "! %s\n", con.t("console.gap", "Card", gap.ASNMasked, "Kind", con.t("console.gap."+gap.Kind), "From", gap.From, "To", gap.To))
 		}
-		fmt.Fprintf(w, "%s\t%d\t+%s\t-%s\n", con.t("console.totals"), object.Totals.Records, object.Totals.InFen.Yuan(), object.Totals.OutFen.Yuan())
+		fmt.Fprintln(w, con.t("console.totals", "Records", object.Totals.Records, "In", object.Totals.InFen.Yuan(), "Out", object.Totals.OutFen.Yuan()))
 	})
 }
 
@@ -336,19 +372,17 @@ func (cmd historyCmd) filter() (filter core.HistoryFilter, err error) {
 		filter.To = filter.To.AddDate(0, 0, 1)
 	}
 	for _, code := range strings.FieldsFunc(cmd.Type, func(r rune) bool { return r == ',' }) {
-		var value byte
-		if _, err := fmt.Sscanf(code, "%02X", &value); err != nil {
+		value, err := strconv.ParseUint(code, 16, 8)
+		if err != nil || len(code) != 2 {
 			return filter, fmt.Errorf("type %q is not two hex digits", code)
 		}
-		filter.Types = append(filter.Types, value)
+		filter.Types = append(filter.Types, byte(value))
 	}
-	for text, target := range map[string]*wallet.Fen{cmd.Min: &filter.Min, cmd.Max: &filter.Max} {
-		if text == "" {
-			continue
-		}
-		if *target, err = wallet.ParseYuan(text); err != nil && !errors.Is(err, wallet.ErrAmountNeedsPoint) {
-			return filter, err
-		}
+	if filter.Min, err = bound(cmd.Min); err != nil {
+		return filter, err
+	}
+	if filter.Max, err = bound(cmd.Max); err != nil {
+		return filter, err
 	}
 	if cmd.Card != "" {
 		asn, err := wallet.ParseASN(cmd.Card)
@@ -358,6 +392,18 @@ func (cmd historyCmd) filter() (filter core.HistoryFilter, err error) {
 		filter.ASN = &asn
 	}
 	return filter, nil
+}
+
+// bound reads an amount that only selects: 5000 without a point does no harm here.
+func bound(text string) (wallet.Fen, error) {
+	if text == "" {
+		return 0, nil
+	}
+	amount, err := wallet.ParseYuan(text)
+	if errors.Is(err, wallet.ErrAmountNeedsPoint) {
+		err = nil
+	}
+	return amount, err
 }
 
 // shanghai is the zone of cards and business days; it has no summer time.

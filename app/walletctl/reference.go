@@ -2,9 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
-	"text/tabwriter"
 
 	"walletcompanion/app/wire"
 )
@@ -24,7 +24,8 @@ func (faultsCmd) Run(con *console) error {
 	for _, fault := range wire.Faults() {
 		list = append(list, object{fault.Name, fault.Row, fault.Flow, fault.ExpectExit, orNull(fault.ExpectState), fault.Text[con.texts.Name()]})
 	}
-	return con.print(map[string]any{"faults": list}, func(w *tabwriter.Writer) {
+	return con.print(map[string]any{"faults": list}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", con.t("console.fault"), con.t("console.row"), con.t("console.meaning"))
 		for _, each := range list {
 			fmt.Fprintf(w, "%s\t%s\t%s\n", each.Name, each.Row, each.Text)
 		}
@@ -42,7 +43,7 @@ func (versionCmd) Run(con *console) error {
 		}
 		object["modules"] = modules
 	}
-	return con.print(object, func(w *tabwriter.Writer) {
+	return con.print(object, func(w io.Writer) {
 		fmt.Fprintf(w, "walletctl\t%s\t%s %s/%s\n", wire.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	})
 }

@@ -25,16 +25,16 @@ import (
 
 const price wallet.Fen = 12_50
 
-// shop is a merchant's own computer: it delivers what the platform tells it is paid.
-type shop struct {
+// merchantHost is a merchant's own computer: it delivers what the platform tells it is paid.
+type merchantHost struct {
 	address string
 
 	mu   sync.Mutex
 	paid map[string]map[string]bool // order code → purchases
 }
 
-func newShop(t *testing.T) *shop {
-	s := &shop{paid: map[string]map[string]bool{}}
+func newMerchantHost(t *testing.T) *merchantHost {
+	s := &merchantHost{paid: map[string]map[string]bool{}}
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		var signed wallet.Signed
 		var told api.ShopCallback
@@ -54,14 +54,14 @@ func newShop(t *testing.T) *shop {
 }
 
 // deliveries counts the purchases for which the merchant hands out an order's goods.
-func (s *shop) deliveries(code string) int {
+func (s *merchantHost) deliveries(code string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.paid[code])
 }
 
 // offer makes a merchant's order.
-func (w *world) offer(s *shop, amount wallet.Fen) string {
+func (w *world) offer(s *merchantHost, amount wallet.Fen) string {
 	w.t.Helper()
 	p, err := mockplatform.Open(mockplatform.Config{Dir: w.platform, Demo: true})
 	require.NoError(w.t, err)
@@ -82,7 +82,7 @@ func pay(program *wire.Program, code string) (core.PayResult, error) {
 // TestE2E_Pay_TwoRequests: one look-up before the confirmation, then the card is
 // debited after one request and the goods are delivered after two.
 func TestE2E_Pay_TwoRequests(t *testing.T) {
-	w, s := newWorld(t), newShop(t)
+	w, s := newWorld(t), newMerchantHost(t)
 	w.newCard(virtualcard.Standard)
 	code := w.offer(s, price)
 	program := w.open(w.profile, "")
@@ -150,7 +150,7 @@ func TestE2E_Unload_EveryVariant(t *testing.T) {
 func TestE2E_CrashMatrix_Purchase(t *testing.T) {
 	for _, variant := range variants() {
 		t.Run(variant, func(t *testing.T) {
-			w, s := newWorld(t), newShop(t)
+			w, s := newWorld(t), newMerchantHost(t)
 			for _, fault := range inProcess(wallet.KindPurchase) {
 				t.Run(fault.Name+"/same-profile", func(t *testing.T) {
 					w.t = t
@@ -166,7 +166,7 @@ func TestE2E_CrashMatrix_Purchase(t *testing.T) {
 }
 
 // purchaseRow is one cell of the matrix.
-func (w *world) purchaseRow(s *shop, fault wire.Fault, variant, touchProfile string) {
+func (w *world) purchaseRow(s *merchantHost, fault wire.Fault, variant, touchProfile string) {
 	t := w.t
 	t.Cleanup(func() { w.renew = w.renew || t.Failed() })
 	if w.renew {
@@ -199,7 +199,7 @@ func (w *world) purchaseRow(s *shop, fault wire.Fault, variant, touchProfile str
 
 // purchaseTouch is what a later touch is judged by.
 type purchaseTouch struct {
-	shop          *shop
+	shop          *merchantHost
 	fault         wire.Fault
 	variant       string
 	profile, code string
@@ -346,7 +346,7 @@ func (w *world) main() wallet.Fen {
 // purchase in doubt, because the card gives no proof again; the proof is on the disk
 // of the computer that paid.
 func TestE2E_DoubtEndsOnTheComputerThatHoldsTheProof(t *testing.T) {
-	w, s := newWorld(t), newShop(t)
+	w, s := newWorld(t), newMerchantHost(t)
 	w.newCard(virtualcard.ProveNone)
 	code := w.offer(s, price)
 	program := w.open(w.profile, "pay-result-lost")
@@ -376,7 +376,7 @@ func TestE2E_DoubtEndsOnTheComputerThatHoldsTheProof(t *testing.T) {
 // TestE2E_OpenOrdersComeFirst: an open load is settled before a purchase and the
 // other way round, by the same card on the reader.
 func TestE2E_OpenOrdersComeFirst(t *testing.T) {
-	w, s := newWorld(t), newShop(t)
+	w, s := newWorld(t), newMerchantHost(t)
 	w.newCard(virtualcard.Standard)
 	program := w.open(w.profile, "credit-answer-lost")
 	_, err := topUp(program, amount)
@@ -416,7 +416,7 @@ func TestE2E_PurchaseKilledAtEveryStage(t *testing.T) {
 	console := buildConsole(t)
 	for _, variant := range []string{virtualcard.Standard, virtualcard.ProveNone, virtualcard.ProveStub, virtualcard.T0, virtualcard.PINForLoad} {
 		t.Run(variant, func(t *testing.T) {
-			w, s := newWorld(t), newShop(t)
+			w, s := newWorld(t), newMerchantHost(t)
 			for _, fault := range wire.Faults() {
 				if fault.Flow != wallet.KindPurchase || !wire.IsProcessFault(fault.Name) {
 					continue
@@ -434,7 +434,7 @@ func TestE2E_PurchaseKilledAtEveryStage(t *testing.T) {
 	}
 }
 
-func (w *world) purchaseKillRow(s *shop, console string, fault wire.Fault, variant, touchProfile string) {
+func (w *world) purchaseKillRow(s *merchantHost, console string, fault wire.Fault, variant, touchProfile string) {
 	t := w.t
 	t.Cleanup(func() { w.renew = w.renew || t.Failed() })
 	if w.renew {
@@ -459,7 +459,7 @@ func (w *world) purchaseKillRow(s *shop, console string, fault wire.Fault, varia
 // TestE2E_TheOutboxDeliversWithoutTheCard: a result that could not be sent is sent
 // later from the disk, and the goods are delivered.
 func TestE2E_TheOutboxDeliversWithoutTheCard(t *testing.T) {
-	w, s := newWorld(t), newShop(t)
+	w, s := newWorld(t), newMerchantHost(t)
 	w.newCard(virtualcard.Standard)
 	code := w.offer(s, price)
 	program := w.open(w.profile, "pay-result-lost")
@@ -491,7 +491,7 @@ func TestE2E_TheOutboxDeliversWithoutTheCard(t *testing.T) {
 // TestE2E_BooksEndTheDoubt: what the card cannot prove, the books decide when the
 // upload window has closed; the next contact tells this computer.
 func TestE2E_BooksEndTheDoubt(t *testing.T) {
-	w, s := newWorld(t), newShop(t)
+	w, s := newWorld(t), newMerchantHost(t)
 	w.newCard(virtualcard.ProveNone)
 	code, main := w.offer(s, price), w.main()
 	program := w.open(w.profile, "debit-answer-lost")

@@ -17,6 +17,7 @@ import (
 	"walletcompanion/app/store/faultfs"
 	"walletcompanion/app/wire"
 	"walletcompanion/platformclient/mockplatform"
+	"walletcompanion/reader/pcsc/pcsctest"
 	"walletcompanion/wallet"
 	"walletcompanion/wallet/virtualcard"
 )
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	os.Exit(pcsctest.Main(m)) // for the tests with the system's smart card service
 }
 
 const (

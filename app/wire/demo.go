@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -27,15 +26,19 @@ func (p *Program) DemoPhone() string {
 	return demoPhone
 }
 
-// openDemo starts the embedded platform over real TLS on loopback. At its first
-// start it makes its keys and one account.
+// openDemo starts the embedded platform over real TLS on loopback. A platform that
+// has no account for the demo's phone number gets one: at the first start, also when
+// an earlier one ended before that, and in a directory that somebody else made.
 func (p *Program) openDemo(ctx context.Context) (err error) {
-	_, statErr := os.Stat(p.demoDir)
 	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks(), Now: p.demoClock()}
 	if p.Demo, err = mockplatform.Open(config); err != nil {
 		return err
 	}
-	if errors.Is(statErr, os.ErrNotExist) {
+	known, err := p.Demo.KnowsPhone(ctx, demoPhone)
+	if err != nil {
+		return err
+	}
+	if !known {
 		if err := p.Demo.Seed(ctx, demoPhone, demoBalance, nil, ""); err != nil {
 			return err
 		}
@@ -115,7 +118,7 @@ func (p *Program) prepare(ctx context.Context, purse wallet.Purse) (notice strin
 		return "", &core.Failure{Code: "DEMO_RECORDED_CARD"}
 	}
 	card := p.source.virtualCard()
-	if card == nil {
+	if card == nil || card.ASN() != purse.ASN { // a real card beside a virtual reader
 		if p.Demo != nil && p.options.Platform == "" {
 			return "", &core.Failure{Code: "DEMO_REAL_CARD"}
 		}

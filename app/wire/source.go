@@ -1,14 +1,21 @@
 package wire
 
 import (
+	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"walletcompanion/app/core"
 	"walletcompanion/reader"
 	"walletcompanion/reader/pcsc"
 	"walletcompanion/reader/virtual"
+	"walletcompanion/wallet"
 	"walletcompanion/wallet/virtualcard"
 )
 
@@ -24,7 +31,38 @@ type cardSource struct {
 // chipHolder lets one atomic.Value hold chips of different types.
 type chipHolder struct{ chip virtualcard.Chip }
 
-// openReader understands auto, pcsc:NAME and virtual:FILE.
+// ReaderDemo is the reader of the first start without any hardware: a virtual card
+// in the profile's folder.
+const ReaderDemo = "demo"
+
+// demoCard makes the profile's own virtual card at first use.
+func (p *Program) demoCard() (string, error) {
+	path := filepath.Join(p.options.ProfileDir, "demo-card.json")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	var asn wallet.ASN
+	if _, err := rand.Read(asn[2:]); err != nil {
+		return "", err
+	}
+	for i := range asn[2:] { // decimal digits, as on a real card
+		asn[2+i] = asn[2+i]>>4%10<<4 | asn[2+i]&0x0F%10
+	}
+	card, err := virtualcard.New(virtualcard.Spec{ASN: asn, Balance: 86_50, Records: 8}, rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	image, err := card.Image()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(p.options.ProfileDir, 0o700); err != nil {
+		return "", err
+	}
+	return path, virtual.WriteFile(path, image)
+}
+
+// openReader understands demo, auto, pcsc:NAME and virtual:FILE.
 func (p *Program) openReader() (*cardSource, error) {
 	kind, rest, _ := strings.Cut(p.options.Reader, ":")
 	switch kind {
@@ -34,14 +72,50 @@ func (p *Program) openReader() (*cardSource, error) {
 		return pcscSource(func(info reader.Info) bool { return strings.Contains(info.Name, rest) }), nil
 	case "virtual":
 		return p.virtualSource(rest)
+	case ReaderDemo:
+		path, err := p.demoCard()
+		if err != nil {
+			return nil, err
+		}
+		return p.virtualSource(path)
 	case "usb":
 		return nil, &core.Failure{Code: "USAGE", Err: fmt.Errorf("this version reads USB readers through the system's smart card service: use auto or pcsc:NAME")}
 	}
-	return nil, &core.Failure{Code: "USAGE", Err: fmt.Errorf("reader %q is none of auto, pcsc:NAME, virtual:FILE", p.options.Reader)}
+	return nil, &core.Failure{Code: "USAGE", Err: fmt.Errorf("reader %q is none of auto, pcsc:NAME, virtual:FILE, demo", p.options.Reader)}
 }
 
+// releaseLimit bounds how long the end of the program waits for cards to be given
+// back.
+const releaseLimit = time.Second
+
+// UseDemoCard puts the profile's own virtual card into a reader beside the system's,
+// for a person who has no reader yet. It works with --reader auto alone.
+func (p *Program) UseDemoCard() error {
+	both, can := p.source.driver.(twoDrivers)
+	if !can {
+		return &core.Failure{Code: "USAGE", Err: errors.New("another reader was chosen")}
+	}
+	path, err := p.demoCard()
+	if err != nil {
+		return err
+	}
+	file, err := p.openCardFile(p.source, path)
+	if err != nil {
+		return err
+	}
+	both.ours.AddSlot(demoReaderName).Insert(file)
+	return nil
+}
+
+const demoReaderName = "Virtual reader"
+
 func pcscSource(wanted func(reader.Info) bool) *cardSource {
-	return &cardSource{driver: pcsc.New(), wanted: wanted, close: func() {}}
+	driver := pcsc.New()
+	return &cardSource{driver: twoDrivers{driver, virtual.New()}, wanted: wanted, close: func() {
+		ctx, stop := context.WithTimeout(context.Background(), releaseLimit)
+		defer stop()
+		driver.Released(ctx)
+	}}
 }
 
 // virtualSource puts the card of a file into a slot of its own.
@@ -50,6 +124,18 @@ func (p *Program) virtualSource(path string) (*cardSource, error) {
 	p.source = source // the chip's hooks look for it as soon as it is inserted
 	driver := virtual.New()
 	source.driver = driver
+	file, err := p.openCardFile(source, path)
+	if err != nil {
+		return nil, err
+	}
+	slot := driver.AddSlot("Virtual " + path)
+	slot.Insert(p.returning(slot, file))
+	source.close = func() { slot.Remove() }
+	return source, nil
+}
+
+// openCardFile opens the card of a file; source learns which chip was powered last.
+func (p *Program) openCardFile(source *cardSource, path string) (*virtual.File, error) {
 	file, err := virtual.OpenFile(path, func(image []byte, save func([]byte) error) (reader.Chip, error) {
 		chip, err := virtualcard.Parse(image)
 		if err != nil {
@@ -61,10 +147,7 @@ func (p *Program) virtualSource(path string) (*cardSource, error) {
 	if err != nil {
 		return nil, &core.Failure{Code: "CARD_FILE", Err: err}
 	}
-	slot := driver.AddSlot("Virtual " + path)
-	slot.Insert(p.returning(slot, file))
-	source.close = func() { slot.Remove() }
-	return source, nil
+	return file, nil
 }
 
 // hookChip gives a card of ours its memory and, under a fault, its accident.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ var Version = "0.1.0-dev"
 
 // Options are the choices of the command line or of the settings page.
 type Options struct {
-	Reader          string // auto, pcsc:NAME, virtual:FILE
+	Reader          string // auto, pcsc:NAME, virtual:FILE, demo
 	Platform        string // "", demo, demo:DIR, https://HOST:PORT
 	CA              string // platform profile file
 	ProfileDir      string // "": the system's place for this program
@@ -38,6 +39,7 @@ type Options struct {
 	Fault           string
 	DemoCredentials bool
 	Online          bool // a platform is needed; reading alone opens none
+	CardOnly        bool // only a card is read: goes on where the profile cannot be opened
 	Notice          func(key string, data map[string]any)
 	Waiting         func(reader.State)
 	Trace           func(wallet.TraceLine)
@@ -49,7 +51,8 @@ type Program struct {
 	Demo *mockplatform.Platform // the embedded platform, nil without one
 
 	options  Options
-	store    *store.Store
+	store    *store.Store // nil where it cannot be opened
+	kept     core.Store   // the store, or what stands for it
 	source   *cardSource
 	client   *platformclient.Client
 	profile  api.Profile
@@ -87,8 +90,8 @@ func (p *Program) open(ctx context.Context) (err error) {
 	if p.source, err = p.openReader(); err != nil {
 		return err
 	}
-	if p.store, err = store.Open(p.options.ProfileDir, store.Options{}); err != nil {
-		return &core.Failure{Code: "PROFILE_DAMAGED", Err: err}
+	if err := p.openStore(); err != nil && (p.options.Online || !p.options.CardOnly) {
+		return err
 	}
 	if p.options.Online {
 		if err := p.openPlatform(ctx); err != nil {
@@ -99,12 +102,36 @@ func (p *Program) open(ctx context.Context) (err error) {
 	return p.autoLogin(ctx)
 }
 
+// openStore opens what this computer keeps. Without it a card can still be read.
+func (p *Program) openStore() (err error) {
+	if p.store, err = store.Open(p.options.ProfileDir, store.Options{}); err == nil {
+		p.kept = p.store
+		return nil
+	}
+	failure := &core.Failure{Code: "PROFILE_DAMAGED", Err: err}
+	var inTheFolder *fs.PathError // not in the database: it cannot be made, read or written
+	if errors.As(err, &inTheFolder) {
+		failure.Code = "PROFILE_FOLDER"
+	}
+	p.kept = lostStore{failure: failure}
+	return failure
+}
+
+// lostStore stands for a store that cannot be opened while a card is only read.
+type lostStore struct {
+	core.Store
+	failure *core.Failure
+}
+
+// SaveReading says why the reading is not kept.
+func (s lostStore) SaveReading(context.Context, core.SavedReading) error { return s.failure }
+
 func (p *Program) coreConfig() core.Config {
 	config := core.Config{
-		Readers: p.source.driver, Wanted: p.source.wanted, Store: p.store, LockMoney: p.lockMoney, Prepare: p.prepare,
+		Readers: p.source.driver, Wanted: p.source.wanted, Store: p.kept, LockMoney: p.lockMoney, Prepare: p.prepare,
 		NewKey: func() string { return uuid.Must(uuid.NewV7()).String() }, CardWait: p.options.CardWait,
 		Notice: func(key string) { p.notice(key, nil) }, Waiting: p.options.Waiting, Trace: p.options.Trace,
-		BeforeStage: p.beforeStage, AfterStage: p.afterStage,
+		BeforeStage: p.beforeStage, AfterStage: p.afterStage, Demo: p.profile.Demo,
 	}
 	if p.client != nil {
 		config.Platform = clientPlatform{p.client, p.profile.SignerKeys(), p.store}

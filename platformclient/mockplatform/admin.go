@@ -249,6 +249,16 @@ func checkCards(tx *Tx) ([]CardCheck, error) {
 	return cards, err
 }
 
+// KnowsPhone tells whether an account has this phone number.
+func (p *Platform) KnowsPhone(ctx context.Context, phone string) (known bool, err error) {
+	err = p.store.View(ctx, func(tx *Tx) error {
+		found, err := findAccount(tx, "phone", phone)
+		known = found != nil
+		return err
+	})
+	return known, err
+}
+
 // KnowsCard tells whether the platform has issued or adopted a card.
 func (p *Platform) KnowsCard(ctx context.Context, asn wallet.ASN) (known bool, err error) {
 	err = p.store.View(ctx, func(tx *Tx) error {

@@ -251,7 +251,7 @@ func (s *settling) facts() (rules.Order, error) {
 	profile, _ := profileNamed(o.profile)
 	facts := rules.Order{
 		State: o.state, Cause: o.cause, Attempt: o.attempt, Amount: o.amount, Seq: live.seq, Floor: live.floor,
-		Probe: o.probe, ProbeEpoch: o.probeEpoch, Epoch: s.p.epoch, Grants: 1, SharedCounter: profile.sharedCounter, Wrongs: o.wrongs,
+		Probe: o.probe, ProbeEpoch: o.probeEpoch, GrantEpoch: live.epoch, Epoch: s.p.epoch, Grants: 1, SharedCounter: profile.sharedCounter, Wrongs: o.wrongs,
 	}
 	if live.balanceBefore != nil {
 		facts.BalanceKnown, facts.BalanceBefore = true, *live.balanceBefore

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -91,6 +92,12 @@ func DefaultPolicy() api.Policy {
 		},
 		LoadRefuse: []string{profileShanghai},
 	}
+}
+
+// Exists tells whether a directory holds a platform already; Open would make one.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, fileDatabase))
+	return err == nil
 }
 
 // Open opens the platform of a directory, and makes keys and database at first

@@ -234,7 +234,8 @@ func (p *Platform) rebuild(tx *Tx, o *order, grant wallet.Grant) (*order, error)
 	}
 	err = insertAttempt(tx, o.id, attemptRow{
 		number: o.attempt, tid: grant.TID, seq: grant.Seq, floor: k.floor, cardTime: grant.Issued, probe: o.probe,
-		epoch: p.epoch, granted: p.now(),
+		epoch:   grant.Epoch, // of its MAC2, not of the probe: what the counter proves hangs on it
+		granted: p.now(),
 	})
 	if err != nil {
 		return nil, err

@@ -41,7 +41,7 @@ func TestPlatform_RestoreVoidsProbesLeasesAndNonces(t *testing.T) {
 	kept := k.open(c.scripts[profilePBOC], grant.Amount, grant.ProbeTID)
 	backup := w.backup()
 	granted, second := c.grantOf(c.attempt(grant.Order, api.AttemptRequest{Attempt: 1, Intent: wallet.IntentComplete, Open: kept}))
-	_, err := k.credit(granted)
+	credited, err := k.credit(granted)
 	require.NoError(t, err)
 	require.Equal(t, wallet.Fen(5000), k.Balance())
 
@@ -61,7 +61,11 @@ func TestPlatform_RestoreVoidsProbesLeasesAndNonces(t *testing.T) {
 	order.refusedWith(api.CodeLeaseInvalid)
 
 	answer, _ := c.evidence(k, fresh, wallet.IntentCancel)
-	state = c.stateOf(answer)
+	require.Equal(t, wallet.StateSuspense, c.stateOf(answer).State, "another order, which the restore lost, may have moved the counter")
+	request := api.ResultRequest{
+		Attempt: 2, Steps: []wallet.StepResult{credited}, Executed: 1, TAC: credited.Data, BalanceAfter: 5000, Grant: &granted.Grant,
+	}
+	state = c.stateOf(c.post("/v1/loads/"+grant.Order+"/result", w.newKey(), request))
 	require.Equal(t, wallet.StateLoaded, state.State)
 	require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
 	require.Equal(t, 2, second.Attempt)
@@ -96,11 +100,40 @@ func TestPlatform_RestoreRebuildsALostOrderFromItsGrant(t *testing.T) {
 			again := c.stateOf(c.attempt(grant.Order, api.AttemptRequest{Attempt: 1, Intent: wallet.IntentSettle, Grant: &granted.Grant}))
 			require.Equal(t, state.Pending, again.Pending)
 
-			answer, _ := c.evidence(k, *state.Pending, wallet.IntentCancel)
+			tac := k.prove(c.scripts[profilePBOC], grant.Seq+1) // before INITIALIZE FOR LOAD makes the card forget it
+			answer, sent := c.evidence(k, *state.Pending, wallet.IntentCancel)
+			if row.state == wallet.StateLoaded {
+				require.Equal(t, wallet.StateSuspense, c.stateOf(answer).State, "the counter alone proves nothing over a restore")
+				sent.Intent, sent.Grant = wallet.IntentSettle, &granted.Grant
+				sent.Prove = tac
+				answer = c.attempt(grant.Order, sent)
+			}
 			require.Equal(t, row.state, c.stateOf(answer).State)
 			require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
 		})
 	}
+}
+
+// An order is voided and the next one loaded in the window that a restore loses. The
+// first is open again and the counter has moved, but not by it: the customer who
+// paid once must not be charged twice.
+func TestPlatform_RestoreDoesNotChargeAVoidedOrderForTheNext(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{})
+	c := w.teller(testPhone)
+	_, first := torn(w, c, k, virtualcard.Before)
+	backup := w.backup()
+	answer, _ := c.evidence(k, openOf(first), wallet.IntentCancel)
+	require.Equal(t, wallet.StateVoided, c.stateOf(answer).State)
+	granted, _ := c.order(k, 5000).init().granted()
+	_, err := k.credit(granted)
+	require.NoError(t, err)
+
+	w.restore(backup)
+	c.login()
+	require.Len(t, c.session.OpenOrders, 1)
+	answer, _ = c.evidence(k, c.session.OpenOrders[0], wallet.IntentSettle)
+	require.Equal(t, wallet.StateSuspense, c.stateOf(answer).State)
 }
 
 func TestPlatform_RestoreTakesTheTACOfALostOrder(t *testing.T) {

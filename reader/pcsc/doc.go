@@ -13,11 +13,10 @@
 //   - A Cancel before the wait begins is lost. It is repeated until the wait returns.
 //   - A transaction of another program blocks an exclusive Connect as well as a shared
 //     one (measured), so what Open ran into is told by the reader's in-use flag.
-//   - A command costs about 50 us more here than in a bare C loop that takes 110 us
-//     against vpcd (measured, two busy cores: 1.3 to 1.6 times): half of it is the
-//     binding, which allocates 64 KiB for each command, half the hand-over to the
-//     goroutine that the watchdog can leave behind. A contactless card takes 5 to
-//     50 ms for a command.
+//   - On Linux a command is sent into one buffer of ours (transmit_linux.go): the binding
+//     makes 64 KiB anew for each. What is left, about 40 us beside a bare C loop of
+//     100 us against vpcd on two busy cores, is mostly the hand-over to the goroutine
+//     that the watchdog can leave behind. A contactless card takes 5 to 50 ms.
 //   - A context whose service died is dead for ever. It is dropped, and a new one
 //     made.
 package pcsc

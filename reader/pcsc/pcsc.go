@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -35,6 +37,26 @@ var New = sync.OnceValue(func() *Driver {
 	d.monitor.overlay = d.overlay
 	return d
 })
+
+// Released waits until the sessions that were closed have given their cards back, or
+// ctx ends. A program calls it before it exits: a card that is still held then is
+// reset by the service, and a reset that fails because the card is gone can leave the
+// service blind for the next card (measured with pcscd 1.9.9).
+func (d *Driver) Released(ctx context.Context) {
+	d.mu.Lock()
+	talks := slices.Collect(maps.Values(d.talks))
+	d.mu.Unlock()
+	for _, talk := range talks {
+		if talk.Err() == nil {
+			continue // still in use
+		}
+		select {
+		case <-talk.Done():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // List implements reader.Driver.
 func (d *Driver) List(ctx context.Context) ([]reader.Info, error) {
@@ -226,6 +248,7 @@ type wire struct {
 	context     *scard.Context
 	card        *scard.Card
 	transaction bool
+	answer      []byte // room for one answer, made at the first command
 }
 
 func (w *wire) connectShared(name string) error {
@@ -242,7 +265,7 @@ func (w *wire) connectShared(name string) error {
 }
 
 // Exchange implements conversation.Wire with SCardTransmit.
-func (w *wire) Exchange(command []byte) ([]byte, error) { return w.card.Transmit(command) }
+func (w *wire) Exchange(command []byte) ([]byte, error) { return w.transmit(command) }
 
 // Alive implements conversation.Wire with SCardStatus, which restarts the timer by
 // which Windows resets idle cards, and tells that the card was removed or reset.

@@ -37,7 +37,7 @@ const (
 	idleFor       = 30 * time.Second
 )
 
-func TestCardProcess(t *testing.T) {
+func TestBenchCardProcess(t *testing.T) {
 	addr := os.Getenv(cardVariable)
 	if addr == "" {
 		t.Skip("started by the measurements only")
@@ -48,7 +48,7 @@ func TestCardProcess(t *testing.T) {
 // cardProcess serves a card from a process of its own until the end of the test.
 func cardProcess(t *testing.T, addr string) {
 	t.Helper()
-	command := exec.Command("/proc/self/exe", "-test.run=^TestCardProcess$")
+	command := exec.Command("/proc/self/exe", "-test.run=^TestBenchCardProcess$")
 	command.Env = append(os.Environ(), cardVariable+"="+addr)
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, command.Start())
@@ -134,10 +134,10 @@ func waitFree(t *testing.T, driver *pcsc.Driver, name string) {
 	require.Eventually(t, func() bool { return !driver.Holds(name) }, patience, time.Millisecond)
 }
 
-// TestTransmitOverhead compares the cost of a command through the driver, with its
+// TestBenchTransmitOverhead compares the cost of a command through the driver, with its
 // watchdog, with a bare loop in C: blocks of both alternate, so that a slow machine is
 // slow for both.
-func TestTransmitOverhead(t *testing.T) {
+func TestBenchTransmitOverhead(t *testing.T) {
 	requireBench(t)
 	service := pcsctest.Start(t)
 	cardProcess(t, service.Addr(0))
@@ -158,9 +158,8 @@ func TestTransmitOverhead(t *testing.T) {
 		}
 		ratios, ours, theirs = append(ratios, goNS/cNS), append(ours, goNS), append(theirs, cNS)
 	}
-	fmt.Printf("apdu-overhead-ratio median %.3f p10 %.3f p90 %.3f (driver %.0f us, C %.0f us, %d blocks of %d)\n",
-		quantile(ratios, 0.5), quantile(ratios, 0.1), quantile(ratios, 0.9),
-		quantile(ours, 0.5)/1000, quantile(theirs, 0.5)/1000, benchBlocks, benchCommands)
+	fmt.Printf("bench: command through the smart card service|%.0f us|%.0f us (bare C loop)|%.2f|%.2f…%.2f over %d blocks of %d|1.10\n",
+		quantile(ours, 0.5)/1000, quantile(theirs, 0.5)/1000, quantile(ratios, 0.5), quantile(ratios, 0.1), quantile(ratios, 0.9), benchBlocks, benchCommands)
 }
 
 func quantile(values []float64, q float64) float64 {
@@ -168,13 +167,13 @@ func quantile(values []float64, q float64) float64 {
 	return sorted[int(q*float64(len(sorted)-1))]
 }
 
-// TestIdleWatch counts how often a process that only watches wakes up.
-func TestIdleWatch(t *testing.T) {
+// TestBenchIdleWatch counts how often a process that only watches wakes up.
+func TestBenchIdleWatch(t *testing.T) {
 	requireBench(t)
 	service := pcsctest.Start(t)
 	cardProcess(t, service.Addr(0))
 	readertest.Await(t, pcsc.New(), service.Name(0), reader.StatePresent)
-	command := exec.Command("/proc/self/exe", "-test.run=^TestWatchProcess$")
+	command := exec.Command("/proc/self/exe", "-test.run=^TestBenchWatchProcess$")
 	command.Env = append(os.Environ(), watchVariable+"=1")
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, command.Start())
@@ -186,14 +185,14 @@ func TestIdleWatch(t *testing.T) {
 	before := switches(t, command.Process.Pid)
 	time.Sleep(idleFor)
 	count := switches(t, command.Process.Pid) - before
-	fmt.Printf("idle-watch-switches %.2f per 10 s (%d in %v)\n",
-		float64(count)*10/idleFor.Seconds(), count, idleFor)
+	fmt.Printf("bench: context switches of an idle watch|%d in %v|-|%.2f per 10 s|-|1 per 10 s\n",
+		count, idleFor, float64(count)*10/idleFor.Seconds())
 	require.LessOrEqual(t, float64(count)*10/idleFor.Seconds(), 1.0)
 }
 
 const watchVariable = "PCSCTEST_WATCH"
 
-func TestWatchProcess(t *testing.T) {
+func TestBenchWatchProcess(t *testing.T) {
 	if os.Getenv(watchVariable) == "" {
 		t.Skip("started by the measurements only")
 	}

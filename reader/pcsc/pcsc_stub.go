@@ -21,6 +21,9 @@ func missing(op string) error {
 		Err: errors.New("this program was built without smart card support (cgo)")}
 }
 
+// Released has nothing to wait for.
+func (*Driver) Released(context.Context) {}
+
 // List implements reader.Driver.
 func (*Driver) List(context.Context) ([]reader.Info, error) { return nil, missing("list") }
 

@@ -36,6 +36,7 @@ const (
 	// connection, so that the reader is waiting for the body when it comes.
 	tearPause = 3 * time.Millisecond
 
+	lookEvery    = 400 * time.Millisecond // the reader asks for the answer to reset
 	dialPauseMin = 20 * time.Millisecond
 	dialPauseMax = 500 * time.Millisecond
 )
@@ -60,6 +61,7 @@ type Control struct {
 	tear    bool        // tear the card out at the next command
 	link    *link
 	former  *link         // the last link, whose chip may still execute a command
+	outAt   time.Time     // when the last card left
 	changed chan struct{} // closed and replaced when the chip comes or goes
 }
 
@@ -147,6 +149,7 @@ func (c *Control) State() State {
 func (c *Control) out() {
 	c.chip, c.tear = nil, false
 	if c.link != nil {
+		c.outAt = time.Now()
 		c.link.cut()
 		c.link = nil
 	}
@@ -191,7 +194,7 @@ func (c *Control) Serve(ctx context.Context, addr string) error {
 			wait(ctx, changed, 0)
 			continue
 		}
-		if !c.resting(ctx, chip, changed) {
+		if !c.resting(ctx, chip, changed) || !c.unseen(ctx, changed) {
 			continue
 		}
 		dialler := net.Dialer{Timeout: dialPauseMax}
@@ -225,6 +228,22 @@ func (c *Control) resting(ctx context.Context, chip reader.Chip, changed <-chan 
 	case <-changed:
 	case <-ctx.Done():
 	}
+	return false
+}
+
+// unseen keeps a card out of the field until the reader must have looked there. A
+// card that leaves and comes back between two looks was never away for the service's
+// event thread; when a reset failed meanwhile, the service calls the slot empty and
+// never powers it again (measured with pcscd 1.9.9). It gives up when something
+// changes.
+func (c *Control) unseen(ctx context.Context, changed <-chan struct{}) bool {
+	c.mu.Lock()
+	rest := time.Until(c.outAt.Add(lookEvery + lookEvery/4))
+	c.mu.Unlock()
+	if rest <= 0 {
+		return true
+	}
+	wait(ctx, changed, rest)
 	return false
 }
 

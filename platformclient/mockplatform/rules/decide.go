@@ -17,6 +17,7 @@ type Rules struct {
 	TrustClient           bool // a client's bare "not loaded" counts as proof
 	AnyMAC1               bool // a MAC1 over any terminal number counts, not only over the live probe
 	KeepProbesAcrossEpoch bool // probes of before a restore stay valid
+	CounterAcrossEpoch    bool // "advanced" proves a load of before a restore, although a lost one may have moved the counter
 	KeepProbesAcrossGrant bool // probes of earlier attempts stay valid
 	IgnoreFloor           bool // a load may open, and "advanced" may prove, below the proven counter
 	CounterProvesShared   bool // "advanced" proves a load although purchases move the counter too
@@ -40,12 +41,13 @@ const (
 	CauseWrongEvidence  Cause = "WRONG_EVIDENCE" // five wrong MAC1 or TAC; staff only, since guesses must end
 	CauseBelowGrant     Cause = "COUNTER_BELOW"  // counter below that of the grant: wrong card or clone
 	CauseBelowFloor     Cause = "GRANT_BELOW_FLOOR"
-	CauseJump           Cause = "COUNTER_JUMP"    // advanced by more than the grants
-	CauseSharedCounter  Cause = "SHARED_COUNTER"  // advanced, and purchases may have done it
-	CauseOtherHost      Cause = "OTHER_HOST"      // advanced, and another host may have done it
-	CauseBalance        Cause = "BALANCE"         // authenticated balance contradicts the counter
-	CauseRepeatedRandom Cause = "REPEATED_RANDOM" // the card's old MAC2 can live again
-	CauseValueCreated   Cause = "VALUE_CREATED"   // valid TAC after VOIDED; staff only
+	CauseJump           Cause = "COUNTER_JUMP"           // advanced by more than the grants
+	CauseSharedCounter  Cause = "SHARED_COUNTER"         // advanced, and purchases may have done it
+	CauseOtherHost      Cause = "OTHER_HOST"             // advanced, and another host may have done it
+	CauseBalance        Cause = "BALANCE"                // authenticated balance contradicts the counter
+	CauseRestored       Cause = "GRANTED_BEFORE_RESTORE" // advanced, and a load that the restore lost may have done it
+	CauseRepeatedRandom Cause = "REPEATED_RANDOM"        // the card's old MAC2 can live again
+	CauseValueCreated   Cause = "VALUE_CREATED"          // valid TAC after VOIDED; staff only
 )
 
 // Order is what the platform knows of an order when evidence arrives.
@@ -63,6 +65,7 @@ type Order struct {
 	Probe      wallet.TerminalNumber   // the live probe, bound to (order, attempt)
 	ProbeEpoch int                     // epoch in which it was drawn
 	Retired    []wallet.TerminalNumber // probes of earlier attempts; only KeepProbesAcrossGrant looks at them
+	GrantEpoch int                     // epoch in which the live attempt's MAC2 was given; 0 reads as the present one
 	Epoch      int                     // the platform's present epoch
 
 	Grants        int // loads that this platform may have caused since Seq; 0 reads as 1
@@ -147,7 +150,7 @@ type Decision struct {
 //   - a valid TAC proves LOADED, in whichever attempt;
 //   - a valid MAC1 over the live probe of this attempt and epoch proves "not loaded"
 //     when the counter is that of the grant, and LOADED when it has advanced by one
-//     and nothing but this platform's loads moves it;
+//     and nothing but this platform's loads, none of them lost by a restore, moves it;
 //   - everything that contradicts goes to SUSPENSE.
 func Decide(order Order, evidence Evidence, rules Rules) Decision {
 	validTAC := evidence.TAC != nil && evidence.TAC.Valid
@@ -229,6 +232,11 @@ func liveProbe(order Order, evidence Evidence, rules Rules) bool {
 
 // advanced judges a counter above that of the grant.
 func advanced(order Order, mac1 MAC1, rules Rules) Decision {
+	if order.GrantEpoch != 0 && order.GrantEpoch != order.Epoch && !rules.CounterAcrossEpoch {
+		// In the window that the restore lost, this order may have been voided and
+		// another one of the card loaded: only a TAC tells which of them it was.
+		return suspend(CauseRestored, mac1.Seq, false)
+	}
 	if order.SharedCounter && !rules.CounterProvesShared {
 		if order.BalanceKnown && mac1.Balance > order.BalanceBefore {
 			return Decision{Outcome: Load, Evidence: "balance", OnCard: proven(true), RaiseFloor: mac1.Seq}
