@@ -83,6 +83,7 @@ const (
 // computer began.
 type OpenOrder struct {
 	Order    string         `json:"order"`
+	Key      string         `json:"key,omitempty"` // of the request that began it
 	ASN      ASN            `json:"asn"`
 	Attempt  int            `json:"attempt"`
 	Seq      uint16         `json:"seq"`

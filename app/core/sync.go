@@ -160,7 +160,7 @@ func (c *Core) syncUnanswered(ctx context.Context, ask SyncAsk) ([]SyncLine, err
 			}
 			continue
 		}
-		if entry.Stage == wallet.StageCredited || slices.ContainsFunc(open, func(o wallet.OpenOrder) bool { return o.ASN == entry.ASN }) {
+		if entry.Stage == wallet.StageCredited || slices.ContainsFunc(open, func(o wallet.OpenOrder) bool { return o.Order == entry.Order || o.Key == entry.Key }) {
 			continue
 		}
 		before := c.Platform.Requests()
@@ -259,15 +259,14 @@ func (c *Core) targets(ctx context.Context, ask SyncAsk) ([]target, error) {
 	return targets, nil
 }
 
-// keptFor finds what this computer knows of an open order; an entry whose answer
-// never came has no order number yet.
+// keptFor finds what this computer knows of an open order. An entry whose answer
+// never came has no order number yet, but its key.
 func keptFor(open wallet.OpenOrder, entries []wallet.Entry) wallet.Entry {
 	for _, entry := range entries {
 		if entry.IsPurchase() {
 			continue
 		}
-		unanswered := entry.Order == "" && entry.ASN == open.ASN && entry.Stage.MayHaveMoney()
-		if entry.Order == open.Order || unanswered {
+		if entry.Order == open.Order || entry.Order == "" && entry.Key == open.Key {
 			return entry
 		}
 	}

@@ -141,10 +141,10 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// shop is a desk with everything that a shop has: the system's smart card service
+// counter is a desk with everything that a shop has: the system's smart card service
 // with a reader, a platform in a process of its own behind TLS, and a card that the
 // platform personalised and somebody else made.
-type shop struct {
+type counter struct {
 	processes
 	service  *pcsctest.Service
 	platform string
@@ -154,10 +154,10 @@ type shop struct {
 	url, ca  string
 }
 
-func openShop(t *testing.T) *shop {
+func openCounter(t *testing.T) *counter {
 	service := pcsctest.Start(t)
 	dir := t.TempDir()
-	s := &shop{
+	s := &counter{
 		processes: processes{t: t, console: buildConsole(t)}, service: service, platform: filepath.Join(dir, "platform"),
 		card: filepath.Join(dir, "card.json"), profile: filepath.Join(dir, "profile"), other: filepath.Join(dir, "other"),
 	}
@@ -172,12 +172,12 @@ func openShop(t *testing.T) *shop {
 }
 
 // on gives the flags of a command at one of the two computers.
-func (s *shop) on(profile string, arguments ...string) []string {
+func (s *counter) on(profile string, arguments ...string) []string {
 	return append(arguments, "--reader", "pcsc:Virtual PCD", "--platform", s.url, "--ca", s.ca, "--profile", profile, "--demo-credentials")
 }
 
 // image is the truth about the card: its file.
-func (s *shop) image() virtualcard.Snapshot {
+func (s *counter) image() virtualcard.Snapshot {
 	s.t.Helper()
 	raw, err := os.ReadFile(s.card)
 	require.NoError(s.t, err)
@@ -187,7 +187,7 @@ func (s *shop) image() virtualcard.Snapshot {
 }
 
 // audit asks the books, while the platform is served, and compares the card.
-func (s *shop) audit(heldFen float64) {
+func (s *counter) audit(heldFen float64) {
 	s.t.Helper()
 	report := s.json(0, "platform", "check", "--dir", s.platform)
 	require.EqualValues(s.t, 0, report["imbalanceFen"])
@@ -207,7 +207,7 @@ func (s *shop) audit(heldFen float64) {
 
 // serveTorn serves the card's file from this process and takes the power away at
 // the next CREDIT FOR LOAD. It ends with the returned function.
-func (s *shop) serveTorn(when virtualcard.TearWhen) (control *vpcd.Control, hits func() int, stop func()) {
+func (s *counter) serveTorn(when virtualcard.TearWhen) (control *vpcd.Control, hits func() int, stop func()) {
 	s.t.Helper()
 	torn := 0
 	armed := false
@@ -262,7 +262,7 @@ func (c *creditTearer) Transmit(command []byte) ([]byte, error) {
 }
 
 // serve runs `card serve` and waits until the card is in the reader's field.
-func (s *shop) serve(cardFile string) (field, func()) {
+func (s *counter) serve(cardFile string) (field, func()) {
 	s.t.Helper()
 	port := freePort(s.t)
 	_, stop := s.start("card", "serve", cardFile, "--vpcd", s.service.Addr(0), "--control", strconv.Itoa(port), "--quiet")
@@ -276,7 +276,7 @@ func (s *shop) serve(cardFile string) (field, func()) {
 
 // awaitCard waits until the service has noticed that a card came or went: this
 // virtual reader looks every 400 ms.
-func (s *shop) awaitCard(state string) {
+func (s *counter) awaitCard(state string) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
 		for _, each := range s.json(0, "readers", "--profile", s.t.TempDir())["readers"].([]any) {
@@ -292,7 +292,7 @@ func (s *shop) awaitCard(state string) {
 // smart card service, every party a process of its own.
 func TestE2E_RealService(t *testing.T) {
 	pcsctest.Require(t)
-	s := openShop(t)
+	s := openCounter(t)
 	control, stop := s.serve(s.card)
 
 	reading := s.json(0, s.on(s.profile, "query")...)
@@ -390,7 +390,7 @@ func TestE2E_RecordedThroughService(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	service := pcsctest.Start(t)
-	s := &shop{processes: processes{t: t, console: buildConsole(t)}, service: service}
+	s := &counter{processes: processes{t: t, console: buildConsole(t)}, service: service}
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			s.t = t
@@ -431,7 +431,7 @@ func without(problems []any, prefix string) []any {
 func TestE2E_ReadersWatch(t *testing.T) {
 	pcsctest.Require(t)
 	service := pcsctest.Start(t)
-	s := &shop{processes: processes{t: t, console: buildConsole(t)}, service: service}
+	s := &counter{processes: processes{t: t, console: buildConsole(t)}, service: service}
 	card := fullCard(t, t.TempDir())
 	watch := exec.Command(s.console, "readers", "--watch", "--json", "--profile", t.TempDir())
 	stdout, err := watch.StdoutPipe()

@@ -179,7 +179,7 @@ func openOrder(tx *Tx, o *order) (wallet.OpenOrder, error) {
 		return wallet.OpenOrder{}, fmt.Errorf("order %s has no attempt: %w", o.id, errOr(err, sql.ErrNoRows))
 	}
 	return wallet.OpenOrder{
-		Order: o.id, ASN: o.asn, Attempt: o.attempt, Seq: attempts[0].seq, Amount: o.amount,
+		Order: o.id, Key: o.key, ASN: o.asn, Attempt: o.attempt, Seq: attempts[0].seq, Amount: o.amount,
 		ProbeTID: o.probe, Epoch: o.probeEpoch, State: o.state,
 	}, nil
 }
