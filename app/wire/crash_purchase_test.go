@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -139,6 +140,41 @@ func TestE2E_Unload_EveryVariant(t *testing.T) {
 			require.Equal(t, opening-price, w.chip().Balance)
 			_, books := w.books()
 			require.Equal(t, opening-price, books.ExpectedBalanceFen)
+		})
+	}
+}
+
+// TestE2E_Unload_WithoutItsLastProof: the card leaves after DEBIT and before the probe.
+// The main account gets nothing on TAC and MAC2 alone; the next touch brings the
+// lower balance.
+func TestE2E_Unload_WithoutItsLastProof(t *testing.T) {
+	for _, variant := range []string{virtualcard.Standard, virtualcard.ProveNone, virtualcard.PINForLoad} {
+		t.Run(variant, func(t *testing.T) {
+			w := newWorld(t)
+			w.newCard(variant)
+			program := w.open(w.profile, "pay-card-leaves-after-debit")
+			main := mainOf(t, program)
+			result, err := program.Core.Unload(t.Context(), core.UnloadAsk{
+				Amount:  price,
+				Confirm: func(context.Context, core.PayConfirmation) error { return nil },
+				PIN:     func(int) ([]byte, error) { return program.DemoPIN(), nil },
+			})
+			require.Equal(t, core.ExitOpen, exitOf(err), "%v", err)
+			require.Equal(t, wallet.StageDebited, result.Entry.Stage)
+			require.Equal(t, main, mainOf(t, program))
+			program.Close()
+
+			program = w.open(w.profile, "")
+			lines, err := settle(program, wallet.IntentSettle)
+			require.NoError(t, err)
+			require.Len(t, lines, 1, "%+v", lines)
+			require.Equal(t, wallet.LoadState(wallet.PurchasePaid), lines[0].To)
+			require.Equal(t, main+price, mainOf(t, program))
+			program.Close()
+			require.Equal(t, opening-price, w.chip().Balance)
+			_, books := w.books()
+			require.Equal(t, opening-price, books.ExpectedBalanceFen)
+			w.purchaseIsClosed(w.profile)
 		})
 	}
 }
@@ -550,4 +586,22 @@ func TestE2E_BooksEndTheDoubt(t *testing.T) {
 	w.booksAndCallbacks()
 	require.Zero(t, s.deliveries(code))
 	w.journalIsClosed(w.profile, lines)
+}
+
+// TestFaults_EveryPurchaseRow: each row of the crash table of purchases can be shown.
+func TestFaults_EveryPurchaseRow(t *testing.T) {
+	rows, names := map[string]int{}, map[string]bool{}
+	for _, fault := range wire.Faults() {
+		require.False(t, names[fault.Name], "%s stands twice", fault.Name)
+		names[fault.Name] = true
+		require.NotEmpty(t, fault.Text["en"], fault.Name)
+		require.NotEmpty(t, fault.Text["zh"], fault.Name)
+		if fault.Flow == wallet.KindPurchase {
+			rows[fault.Row]++
+		}
+	}
+	for row := 1; row <= 12; row++ {
+		require.Positive(t, rows[fmt.Sprint("P", row)], "P%d", row)
+	}
+	require.Len(t, rows, 12)
 }
