@@ -438,6 +438,42 @@ func TestE2E_DoubtEndsOnTheComputerThatHoldsTheProof(t *testing.T) {
 	require.True(t, lines[0].Delivered)
 }
 
+// TestE2E_TwoComputersOneCard: a request of this computer was lost, another computer
+// paid with the same card and was interrupted. Each journal ends with what became of
+// its own purchase.
+func TestE2E_TwoComputersOneCard(t *testing.T) {
+	w, s := newWorld(t), newMerchantHost(t)
+	w.newCard(virtualcard.Standard)
+	other := t.TempDir()
+	program := w.open(w.profile, "pay-request-lost")
+	_, err := pay(program, w.offer(s, price))
+	program.Close()
+	require.Equal(t, core.ExitOpen, exitOf(err))
+	program = w.open(other, "debit-answer-lost")
+	_, err = pay(program, w.offer(s, 1_00))
+	program.Close()
+	require.Equal(t, core.ExitOpen, exitOf(err))
+
+	program = w.open(w.profile, "")
+	lines, err := settle(program, wallet.IntentSettle)
+	program.Close()
+	require.NoError(t, err)
+	ends := map[wallet.Fen]wallet.LoadState{}
+	for _, line := range lines {
+		ends[line.Amount] = line.To
+	}
+	require.Equal(t, map[wallet.Fen]wallet.LoadState{price: wallet.LoadState(wallet.PurchaseDeclined), 1_00: wallet.LoadState(wallet.PurchasePaid)}, ends)
+	w.purchaseIsClosed(w.profile)
+
+	program = w.open(other, "")
+	lines, err = settle(program, wallet.IntentSettle)
+	program.Close()
+	require.NoError(t, err)
+	require.Equal(t, wallet.LoadState(wallet.PurchasePaid), lines[0].To, "settled elsewhere, and told here")
+	w.purchaseIsClosed(other)
+	require.Equal(t, opening-1_00, w.chip().Balance)
+}
+
 // TestE2E_OpenOrdersComeFirst: an open load is settled before a purchase and the
 // other way round, by the same card on the reader.
 func TestE2E_OpenOrdersComeFirst(t *testing.T) {
