@@ -233,6 +233,7 @@ func (w *world) purchaseRow(s *merchantHost, fault wire.Fault, variant, touchPro
 		require.Equal(t, fault.ExpectExit, exitOf(err), "%v", err)
 	}
 	require.False(t, err == nil && !result.Delivered, "success was shown without delivery")
+	require.False(t, err == nil && result.Entry.Stage != wallet.StageConfirmed, "%s", result.Entry.Stage)
 	touch := purchaseTouch{shop: s, fault: fault, variant: variant, profile: touchProfile, same: sameProfile, code: code, start: start, main: main}
 	w.touchPurchase(touch)
 }
