@@ -157,7 +157,7 @@ func (c *console) printPaid(program *wire.Program, key string, result core.PayRe
 		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n", c.t("console.debited"), c.fact("console.debited", object.Debited), c.t("console.delivered"), c.fact("console.delivered", &object.Delivered))
 		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n", c.t("console.order"), object.Order, c.t("console.proof"), object.TAC)
 		if object.Warning != "" {
-			fmt.Fprintf(w, "! %s\n", c.t("warning."+object.Warning))
+			fmt.Fprintf(w, "! %s\n", c.t("warning.pay."+object.Warning))
 		}
 	})
 }
