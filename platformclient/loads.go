@@ -144,7 +144,7 @@ func (c *Client) Result(ctx context.Context, entry wallet.Entry) (wallet.OrderSt
 		return wallet.OrderState{}, wallet.Signed{}, err
 	}
 	key := entry.Key
-	if key == entry.Order {
+	if wallet.MetUnder(key, entry.Order) {
 		key = "" // another computer's order, whose key this journal never knew
 	}
 	return c.stateOf(ctx, result, subject{request: result.key, key: key, order: entry.Order, asn: &entry.ASN,

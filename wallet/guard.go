@@ -160,7 +160,7 @@ func NewSyncGuard(card Card, profile *Profile, open OpenOrder, kept Entry, epoch
 		profile: profile, asn: open.ASN, amount: open.Amount, tid: open.ProbeTID,
 		order: open.Order, attempt: open.Attempt + 1, epoch: epoch, openSeq: open.Seq,
 	}
-	if kept.Key != "" && kept.Key != open.Order {
+	if kept.Key != "" && !MetUnder(kept.Key, open.Order) {
 		t.key, t.priced, t.fee, t.source = kept.Key, kept.Source != "", kept.Fee, kept.Source
 	}
 	return &Guard{card: card, session: SessionSync, trace: trace, terms: t}

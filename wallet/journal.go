@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -144,6 +145,13 @@ type Entry struct {
 	TerminalSerial uint32 `json:"terminal_serial,omitempty"`
 	MAC2           Hex    `json:"mac2,omitempty"`   // the card's proof in DEBIT FOR PURCHASE
 	Unload         bool   `json:"unload,omitempty"` // return of purse balance to the main account
+}
+
+// MetUnder reports that a journal's key stands for an order that this computer met
+// without having begun it: it is the platform's number, or, for an order that a
+// restore of the platform opened again, number/epoch.
+func MetUnder(key, order string) bool {
+	return order != "" && (key == order || strings.HasPrefix(key, order+"/"))
 }
 
 // IsPurchase reports whether the entry is about a purchase.

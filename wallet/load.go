@@ -485,8 +485,8 @@ func (r *run) settled(ctx context.Context, stage Stage) (Outcome, error) {
 			return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, err))
 		}
 		r.entry.BalanceBefore, r.entry.BalanceAfter = body.BalanceBefore, body.BalanceAfter
-		if len(body.TAC) > 0 {
-			r.entry.TAC = body.TAC
+		if len(body.TAC) > 0 && (r.entry.Grant == nil || body.TID == r.entry.TID) {
+			r.entry.TAC = body.TAC // of another attempt it would not fit the grant kept here
 		}
 	}
 	if err := r.write(ctx, stage); err != nil {

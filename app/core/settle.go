@@ -91,6 +91,11 @@ func (c *Core) book(ctx context.Context, entry wallet.Entry, state wallet.OrderS
 	entry.Order = state.Order
 	switch state.State {
 	case wallet.StateLoaded:
+		if receipt := state.ReceiptBody; receipt != nil && len(entry.TAC) == 0 && receipt.TID == entry.TID {
+			// What the card proved elsewhere is evidence here too, should the platform
+			// ever lose it. It fits the grant kept here only where the number is the same.
+			entry.TAC, entry.BalanceBefore, entry.BalanceAfter = receipt.TAC, receipt.BalanceBefore, receipt.BalanceAfter
+		}
 		c.close(ctx, entry, wallet.StageConfirmed, state.Evidence)
 	case wallet.StateVoided:
 		c.close(ctx, entry, wallet.StageVoided, state.Evidence)
@@ -158,7 +163,7 @@ const settingEpoch = "platform.epoch"
 
 // resendAfterRestore: a platform with a new epoch was restored from a backup and
 // may have lost orders. Before any new money it gets the grants and card answers
-// kept here that are younger than its backup (protocol §2.7.1).
+// kept here (protocol §2.7.1).
 func (c *Core) resendAfterRestore(ctx context.Context) {
 	session := c.Platform.Session()
 	known, _ := c.Store.Setting(ctx, settingEpoch)
@@ -166,21 +171,30 @@ func (c *Core) resendAfterRestore(ctx context.Context) {
 	if known == now {
 		return
 	}
-	if known != "" && !c.resendKept(ctx, session.Watermark) {
+	if known != "" && !c.resendKept(ctx, session.Epoch) {
 		return // tried again at the next contact
 	}
 	_ = c.Store.PutSetting(ctx, settingEpoch, now)
 }
 
-func (c *Core) resendKept(ctx context.Context, watermark time.Time) bool {
+// resendKept sends every confirmed load of an earlier epoch. The watermark of
+// backups does not shorten the list: it says how far copies of the present books
+// reach, and backups made after the restore raise it over what the restore lost.
+//
+// A load whose TAC nobody here has seen goes with its grant alone: an order that is
+// missing comes back as GRANTED then, and the card's next touch proves it.
+func (c *Core) resendKept(ctx context.Context, epoch int) bool {
 	entries, err := c.Store.Entries(ctx, EntryFilter{})
 	if err != nil {
 		return false
 	}
 	all := true
 	for _, entry := range entries {
-		if entry.Stage != wallet.StageConfirmed || entry.Grant == nil || len(entry.TAC) == 0 || entry.At.Before(watermark) {
+		if entry.Stage != wallet.StageConfirmed || entry.Grant == nil || entry.Epoch >= epoch {
 			continue // credited ones are in the outbox, open ones bring their grant with the evidence
+		}
+		if entry.IsPurchase() && len(entry.TAC) == 0 {
+			continue // a purchase is brought back by what the card answered alone
 		}
 		send := func() (err error) { _, _, err = c.Platform.Result(ctx, entry); return err }
 		if entry.IsPurchase() {

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -238,8 +239,15 @@ func (c *Core) targets(ctx context.Context, ask SyncAsk) ([]target, error) {
 	var targets []target
 	for _, open := range c.Platform.Session().OpenOrders {
 		// The list is as old as the login: the journal knows what was settled since.
-		if kept := keptFor(open, entries); !kept.Stage.Final() {
+		kept := keptFor(open, entries)
+		switch {
+		case !kept.Stage.Final():
 			targets = append(targets, target{open: open, kept: kept})
+		case open.Epoch > kept.Epoch:
+			// A restore lost how the order ended and opened it again. The journal's line
+			// has its end; the order is met anew, like one of another computer.
+			met := wallet.Entry{Key: fmt.Sprintf("%s/%d", open.Order, open.Epoch)}
+			targets = append(targets, target{open: open, kept: met})
 		}
 	}
 	for _, entry := range entries {
