@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"walletcompanion/app/core"
+	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
+	"walletcompanion/wallet/virtualcard"
 )
 
 // bookedOrder is an order as the platform has it.
@@ -239,7 +241,7 @@ func (w *world) settleWith(c *computer, k *chip, round int) {
 
 // checkQuiet: nothing is open but what staff must look at, here and there.
 func (w *world) checkQuiet() {
-	b, credited := w.readBooks(), w.creditedOrders()
+	b := w.readBooks()
 	staff := map[string]bool{}
 	for _, o := range b.orders {
 		w.count("end", o.state+" "+o.cause)
@@ -249,6 +251,9 @@ func (w *world) checkQuiet() {
 				w.fail("order %s: value was created", o.id)
 			}
 			staff[o.asn] = true
+			if p := w.byUser(o.user); !p.dishonest && !w.endsWithStaff(o) {
+				w.fail("order %s of %s is in SUSPENSE for %s", o.id, p.name, o.cause)
+			}
 		case "GRANTED":
 			if !w.byUser(o.user).dishonest {
 				w.fail("order %s is still GRANTED", o.id)
@@ -288,7 +293,17 @@ func (w *world) checkQuiet() {
 			}
 		}
 	}
-	_ = credited
+}
+
+// endsWithStaff: a card that repeats its random proves nothing about a load that it has
+// not got, and after a restore an advanced counter proves nothing (rules.CauseRestored).
+func (w *world) endsWithStaff(o bookedOrder) bool {
+	for _, k := range w.chips {
+		if k.ASN().String() == o.asn && k.Variant() == virtualcard.SameRandom {
+			return o.cause == string(rules.CauseRepeatedRandom) || o.cause == string(rules.CauseAge)
+		}
+	}
+	return o.cause == string(rules.CauseRestored) && w.restores > 0
 }
 
 // checkUnchanged: touching every card once more changes nothing.
