@@ -127,7 +127,7 @@ var rules = []rule{
 	},
 	{
 		name: "helpers of tests are not linked into programs", from: in("", "app/walletctl"),
-		never: importing(in("wallet/wallettest/...", "reader/readertest/...")), deep: true,
+		never: importing(in("wallet/wallettest/...", "reader/readertest/...", "app/store/storetest/...", "platformclient/platformtest/...", "platformclient/mockplatform/mocktest/...")), deep: true,
 	},
 }
 

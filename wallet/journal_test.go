@@ -109,6 +109,10 @@ func TestPurchaseStages_EveryPair(t *testing.T) {
 	}
 }
 
+func TestJournalConformance(t *testing.T) {
+	wallettest.JournalSuite(t, func(*testing.T) wallettest.KeptJournal { return &wallettest.Journal{} })
+}
+
 func TestJournalInMemory(t *testing.T) {
 	journal := &wallettest.Journal{}
 	write := func(stage wallet.Stage) error {

@@ -357,9 +357,14 @@ func checkPurchaseReceipt(entry Entry, statement PurchaseStatement) error {
 	return nil
 }
 
-// concernsPurchase reports whether a signed statement is about this purchase.
+// concernsPurchase reports whether a signed statement is about this purchase. An
+// entry that bears the platform's number as its key is another computer's purchase,
+// whose own key is not known here.
 func (r *run) concernsPurchase(statement PurchaseStatement) bool {
 	byNumber := r.entry.Order != "" && statement.Purchase == r.entry.Order
 	byKey := statement.Key != "" && statement.Key == r.entry.Key
+	if statement.Key != "" && !byKey && r.entry.Key != r.entry.Order {
+		return false
+	}
 	return byNumber || byKey && r.guard.terms.payment != nil
 }

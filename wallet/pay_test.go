@@ -363,6 +363,14 @@ func TestSettlePurchase_BlockedCard(t *testing.T) {
 	}
 }
 
+func TestSettlePurchase_StatementOfAnotherKeySettlesNothing(t *testing.T) {
+	s := tornPurchase(t, 0x54)
+	s.desk.Cashier = statements{wallet.PurchaseStatement{Purchase: testPurchase, Key: "key-q", State: wallet.PurchasePaid}}
+	_, err := s.settle(s.entry())
+	require.True(t, wallet.IsOpen(err))
+	require.Equal(t, wallet.StageDebiting, s.entry().Stage)
+}
+
 func TestSettlePurchase_RefusedEvidenceLeavesItOpen(t *testing.T) {
 	s := tornPurchase(t, 0x54)
 	s.desk.Cashier = statements{wallet.PurchaseStatement{Purchase: testPurchase, State: wallet.PurchaseAuthorised, Code: "PENDING_LOAD"}}

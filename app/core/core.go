@@ -89,7 +89,7 @@ func (c *Core) openCard(ctx context.Context) (reader.Session, reader.Info, error
 	if err != nil {
 		return nil, reader.Info{}, err
 	}
-	session, info, err := c.openFirst(ctx, infos)
+	session, info, err := c.openSoon(ctx, infos)
 	if err == nil || !worthWaiting(err) || c.CardWait <= 0 {
 		return session, info, err
 	}
@@ -97,6 +97,31 @@ func (c *Core) openCard(ctx context.Context) (reader.Session, reader.Info, error
 		c.Waiting(info.State)
 	}
 	return c.awaitCard(ctx, err)
+}
+
+// busyGrace is how long a card that another program holds is tried again: one that
+// has just ended gives its card back a moment later.
+const (
+	busyGrace = time.Second
+	busyPause = 50 * time.Millisecond
+)
+
+// openSoon is openFirst with patience for a card that is just being given back.
+func (c *Core) openSoon(ctx context.Context, infos []reader.Info) (reader.Session, reader.Info, error) {
+	for began := time.Now(); ; {
+		session, info, err := c.openFirst(ctx, infos)
+		if reader.ClassOf(err) != reader.Busy || time.Since(began) > busyGrace {
+			return session, info, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, info, ctx.Err()
+		case <-time.After(busyPause):
+		}
+		if infos, err = c.Config.Readers.List(ctx); err != nil {
+			return nil, info, err
+		}
+	}
 }
 
 // awaitCard tries again after every change of the readers.
@@ -155,6 +180,10 @@ func (c *Core) openFirst(ctx context.Context, infos []reader.Info) (reader.Sessi
 			session, err := c.Config.Readers.Open(ctx, info.Name)
 			return session, info, err
 		case reader.StateBusy:
+			// The state is as old as the last look; only Open knows.
+			if session, err := c.Config.Readers.Open(ctx, info.Name); err == nil {
+				return session, info, nil
+			}
 			trouble, seen = &reader.Error{Class: reader.Busy, Op: "open", Err: holderOf(info)}, info
 		case reader.StateMute:
 			trouble, seen = &reader.Error{Class: reader.Protocol, Op: "open", Err: errors.New("the card does not answer")}, info

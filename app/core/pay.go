@@ -86,15 +86,15 @@ func (c *Core) purchase(ctx context.Context, ask PayAsk, lookUp func(context.Con
 	}
 	defer unlock()
 
+	if err := c.Platform.Connect(ctx); err != nil {
+		return result, err
+	}
+	c.resendAfterRestore(ctx)
 	purse, err := c.findMoneyCard(ctx)
 	if err != nil {
 		return result, err
 	}
 	result.Purse = purse
-	if err := c.Platform.Connect(ctx); err != nil {
-		return result, err
-	}
-	c.resendAfterRestore(ctx)
 	if err := c.refuseWhileOpen(ctx, purse.ASN, wallet.KindPurchase); err != nil {
 		return result, err
 	}
@@ -120,7 +120,7 @@ func (c *Core) purchase(ctx context.Context, ask PayAsk, lookUp func(context.Con
 	}
 	result.Requests = c.Platform.Requests() - requestsBefore
 	result.RequestsWaited, result.Elapsed = result.Requests, time.Since(began)
-	if latest, found, _ := c.Store.Latest(ctx, payment.Key); found && outcome.Warning == "" {
+	if latest, found, _ := c.Store.Latest(ctx, payment.Key); found && (outcome.Warning == "" || latest.Stage.Final()) {
 		result.Entry = latest
 	}
 	result.Debited, result.Delivered = factsOf(result.Entry.Stage, result.Statement)

@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"time"
 
@@ -20,7 +19,7 @@ func (w stageWatcher) Write(ctx context.Context, entry wallet.Entry) error {
 		w.core.BeforeStage(entry.Stage)
 	}
 	err := w.core.Store.Write(ctx, entry)
-	if err == nil && entry.Stage == wallet.StageCredited {
+	if err == nil && (entry.Stage == wallet.StageCredited || entry.Stage == wallet.StageDebited) {
 		select {
 		case w.core.credited <- struct{}{}:
 		default: // somebody is told already
@@ -151,8 +150,8 @@ func (c *Core) keepSending(ctx context.Context) {
 
 // holdsResults reports whether a result waits for its next try.
 func (c *Core) holdsResults(ctx context.Context) bool {
-	entries, err := c.Store.Entries(ctx, EntryFilter{OpenOnly: true})
-	return err == nil && slices.ContainsFunc(entries, func(e wallet.Entry) bool { return e.Stage == wallet.StageCredited })
+	rows, err := c.Store.Due(ctx, c.Now().Add(24*time.Hour)) // whenever their time comes
+	return err == nil && len(rows) > 0
 }
 
 // outboxDelay doubles from one second to fifteen minutes.

@@ -36,7 +36,7 @@ func (l SyncLine) told(statement wallet.PurchaseStatement) SyncLine {
 // all; one that the platform does not list was settled on another computer, or lost
 // in a restore, which the card's evidence and the kept grant will mend.
 func (c *Core) askAboutPurchase(ctx context.Context, entry wallet.Entry) (*SyncLine, error) {
-	listed := slices.ContainsFunc(c.Platform.Session().OpenPurchases, func(o wallet.OpenPurchase) bool { return o.ASN == entry.ASN })
+	listed := slices.ContainsFunc(c.Platform.Session().OpenPurchases, func(o wallet.OpenPurchase) bool { return isAbout(o, entry) })
 	if entry.Stage == wallet.StageDebited || listed {
 		return nil, nil
 	}
@@ -86,16 +86,24 @@ func (t target) inDoubt() bool {
 	return t.purchase != nil && (t.purchase.State == wallet.PurchaseDoubtful || t.kept.Stage == wallet.StageDoubtful)
 }
 
-// keptPurchase finds what this computer knows of an open purchase; an entry whose
-// answer never came has no number yet.
+// keptPurchase finds what this computer knows of an open purchase.
 func keptPurchase(open wallet.OpenPurchase, entries []wallet.Entry) wallet.Entry {
 	for _, entry := range entries {
-		unanswered := entry.Order == "" && entry.ASN == open.ASN && entry.Stage.MayHaveMoney()
-		if entry.IsPurchase() && (entry.Order == open.Purchase || unanswered) {
+		if isAbout(open, entry) {
 			return entry
 		}
 	}
 	return wallet.Entry{}
+}
+
+// isAbout reports whether an entry is this computer's view of an open purchase. One
+// whose answer never came has no number yet, and must agree in everything else:
+// another computer may have begun a purchase with the same card.
+func isAbout(open wallet.OpenPurchase, entry wallet.Entry) bool {
+	if !entry.IsPurchase() || entry.Order != "" {
+		return entry.IsPurchase() && entry.Order == open.Purchase
+	}
+	return entry.Stage.MayHaveMoney() && entry.ASN == open.ASN && entry.Amount == open.Amount && entry.Merchant == open.Merchant && entry.Goods == open.Goods
 }
 
 // openPurchaseOf rebuilds what the platform would say of a purchase that it does not

@@ -19,6 +19,7 @@ import (
 	"walletcompanion/app/core"
 	"walletcompanion/app/store/storetest"
 	"walletcompanion/wallet"
+	"walletcompanion/wallet/wallettest"
 )
 
 func open(t *testing.T, dir string) *Store {
@@ -31,6 +32,10 @@ func open(t *testing.T, dir string) *Store {
 
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) core.Store { return open(t, t.TempDir()) })
+}
+
+func TestJournalConformance(t *testing.T) {
+	wallettest.JournalSuite(t, func(t *testing.T) wallettest.KeptJournal { return open(t, t.TempDir()) })
 }
 
 func writeStages(t *testing.T, s *Store, key string, stages ...wallet.Stage) {

@@ -247,6 +247,8 @@ func (p *page) banners() []fyne.CanvasObject {
 	for _, line := range p.state.Settled {
 		key := map[wallet.LoadState]string{
 			wallet.StateLoaded: "ui.settled.onCard", wallet.StateVoided: "ui.settled.returned", wallet.StateDeclined: "ui.settled.declined",
+			wallet.LoadState(wallet.PurchasePaid): "ui.settled.paid", wallet.LoadState(wallet.PurchaseNotTaken): "ui.settled.notTaken",
+			wallet.LoadState(wallet.PurchaseRefunded): "ui.settled.refunded",
 		}[line.To]
 		if key == "" {
 			continue

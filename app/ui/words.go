@@ -100,7 +100,12 @@ func orderWords(texts *lang.Localizer, state core.State, line core.OrderLine) (t
 	kind := map[wallet.Stage]string{
 		wallet.StageAsked: "asked", wallet.StageGranted: "granted", wallet.StageCredited: "credited",
 	}[line.Stage]
-	if kind == "" {
+	switch {
+	case line.Kind == wallet.KindPurchase && line.Stage == wallet.StageDebited:
+		kind = "debited"
+	case line.Kind == wallet.KindPurchase:
+		kind = "purchase"
+	case kind == "":
 		kind = "unknown"
 	}
 	title = texts.T("ui.open."+kind+".title", map[string]any{"Amount": amount(line.Amount)})
@@ -110,7 +115,7 @@ func orderWords(texts *lang.Localizer, state core.State, line core.OrderLine) (t
 	switch {
 	case here && state.Settling:
 		sentences = append(sentences, texts.T("ui.open.settling", nil))
-	case kind == "credited":
+	case kind == "credited", kind == "debited":
 	case here && state.Unsettled != nil && state.Unsettled.Code != "ORDER_OPEN":
 		told := core.Tell(texts, state.Unsettled.Code, false, state.Unsettled.Detail)
 		sentences = append(sentences, texts.T("ui.open.untouched", map[string]any{"Reason": told.Title}))

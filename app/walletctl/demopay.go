@@ -79,8 +79,7 @@ func (d *demo) interruptedPay(ctx context.Context, fault string) error {
 	if err != nil {
 		return err
 	}
-	hit, _ := wire.FaultHit()
-	d.step("interruptedPay", (hit || wire.IsProcessFault(fault)) && during.balanced, "Fault", fault, "Balance", during.balance.Yuan())
+	d.step("interruptedPay", d.hit && during.balanced, "Fault", fault, "Balance", during.balance.Yuan())
 
 	program, err := d.open(ctx, true, "")
 	if err != nil {
@@ -116,7 +115,7 @@ func (d *demo) cutPay(ctx context.Context, fault, code string) error {
 	if wire.IsProcessFault(fault) {
 		args := []string{"pay", "--order-code", code, "--yes", "--demo-credentials", "--quiet", "--json", "--fault", fault,
 			"--reader", "virtual:" + d.card, "--platform", "demo:" + filepath.Join(d.dir, "platform"), "--profile", filepath.Join(d.dir, "profile")}
-		wire.Supervise(fault, args, d.con.in, discard{}, d.con.err)
+		d.hit = wire.Supervise(fault, args, d.con.in, discard{}, d.con.err) == exitKilled
 		return nil
 	}
 	program, err := d.open(ctx, true, fault)
@@ -125,6 +124,7 @@ func (d *demo) cutPay(ctx context.Context, fault, code string) error {
 	}
 	_, err = d.buy(ctx, program, code)
 	program.Close()
+	d.hit, _ = wire.FaultHit()
 	d.con.say(d.con.t("demo.cut", "Cause", core.Tell(d.con.texts, codeOf(err), false, nil).Title))
 	return nil
 }

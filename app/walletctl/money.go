@@ -329,7 +329,7 @@ func (cmd ordersCmd) Run(ctx context.Context, con *console) error {
 			return
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", con.t("console.time"), con.t("console.kind"), con.t("console.order"), padded(con.t("console.amountYuan"), amountWidth),
-			con.t("console.paid"), con.t("console.onCard"), con.t("console.next"))
+			con.t("console.paid"), con.t("console.outcome"), con.t("console.next"))
 		for i, each := range object.Orders {
 			one, two := con.fact("console.paid", &each.Paid), con.fact("console.onCard", each.OnCard)
 			if each.Kind == wallet.KindPurchase {

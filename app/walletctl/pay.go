@@ -157,7 +157,7 @@ func (c *console) printPaid(program *wire.Program, key string, result core.PayRe
 		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n", c.t("console.debited"), c.fact("console.debited", object.Debited), c.t("console.delivered"), c.fact("console.delivered", &object.Delivered))
 		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n", c.t("console.order"), object.Order, c.t("console.proof"), object.TAC)
 		if object.Warning != "" {
-			fmt.Fprintf(w, "! %s\n", c.t("warning."+object.Warning))
+			fmt.Fprintf(w, "! %s\n", c.t("warning.pay."+object.Warning))
 		}
 	})
 }
@@ -178,9 +178,9 @@ func (c *console) printPurchaseReceipt(receipt wallet.PurchaseReceipt) error {
 		c.demoMark(w, receipt.Demo)
 		for _, row := range [][2]string{
 			{"console.order", receipt.Purchase}, {"console.orderCode", receipt.MerchantOrder}, {"console.merchant", receipt.Merchant},
-			{"console.goods", receipt.Goods}, {"console.card", receipt.ASN.Masked()}, {"console.amount", receipt.Amount.Yuan()},
-			{"console.state", c.t("console.settled." + string(receipt.State))}, {"console.balanceAfter", receipt.BalanceAfter.Yuan()},
-			{"console.time", receipt.Time.In(shanghai).Format(time.RFC3339)}, {"console.terminal", receipt.Terminal.String()}, {"console.proof", receipt.TAC.String()},
+			{"console.goods", receipt.Goods}, {"console.card", receipt.ASN.Masked()}, {"console.amount", c.yuan(receipt.Amount)},
+			{"console.state", c.t("console.settled." + string(receipt.State))}, {"console.balanceAfter", c.yuan(receipt.BalanceAfter)},
+			{"console.time", local(receipt.Time)}, {"console.terminal", receipt.Terminal.String()}, {"console.proof", receipt.TAC.String()},
 		} {
 			fmt.Fprintf(w, "%s\t%s\n", c.t(row[0]), row[1])
 		}

@@ -75,7 +75,7 @@ func (w *world) open(profile, fault string) *wire.Program {
 	w.t.Helper()
 	program, err := wire.Open(w.t.Context(), wire.Options{
 		Reader: "virtual:" + w.card, Platform: "demo:" + w.platform, ProfileDir: profile, Fault: fault,
-		DemoCredentials: true, Online: true, CardWait: 2 * time.Second,
+		DemoCredentials: true, Online: true, CardWait: 20 * time.Second,
 	})
 	require.NoError(w.t, err)
 	program.Core.AckWait = 2 * time.Second

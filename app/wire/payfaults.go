@@ -90,6 +90,18 @@ func lateResult(a *accident) {
 	}
 }
 
+// leaveAfterDebit takes the card away at the command that follows DEBIT.
+func leaveAfterDebit(a *accident) {
+	debited := false
+	a.command = func(a *accident, each byte) cardFault {
+		if !debited || !a.strike() {
+			debited = debited || each == insDebit
+			return cardFine
+		}
+		return cardBefore
+	}
+}
+
 const (
 	insInitialize = 0x50
 	insDebit      = 0x54
@@ -110,6 +122,7 @@ func purchaseCardFaults() []Fault {
 		purchaseFault("debit-refused", "P8", 6, wallet.PurchaseNotTaken, "The card answers 9302 to DEBIT FOR PURCHASE: MAC wrong.", "卡片对扣款指令应答 9302：MAC 错误。", at(insDebit, card9302)),
 		purchaseFault("debit-eeprom-error", "P9", 6, wallet.PurchaseNotTaken, "The card answers 6581 to DEBIT FOR PURCHASE: EEPROM error.", "卡片对扣款指令应答 6581：存储器错误。", at(insDebit, card6581)),
 		silent,
+		purchaseFault("pay-card-leaves-after-debit", "P10", 0, wallet.PurchasePaid, "The card leaves right after it answered DEBIT FOR PURCHASE. A return of balance (unload) then lacks its last proof and ends with 6.", "卡片应答扣款指令后立即被拿走。取回余额（unload）因缺少最后的证明而以 6 结束。", leaveAfterDebit),
 		purchaseFault("pay-card-blocked", "P12", 6, wallet.PurchaseAuthorised, "The card leaves before DEBIT FOR PURCHASE and is blocked when it comes back.", "扣款前卡片离开，再次放上时应用已被锁定。", func(a *accident) {
 			at(insDebit, cardBefore)(a)
 			a.blocks = true

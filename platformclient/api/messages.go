@@ -12,10 +12,10 @@ import (
 
 // Paths of the interface. {…} stands for one path element.
 const (
-	PathHello         = "/v1/hello"               // GET
+	PathHello         = "/v1/hello"               // GET → ⟨Hello⟩
 	PathSMSCodes      = "/v1/sms-codes"           // POST SMSRequest → SMSSent
 	PathRegistrations = "/v1/registrations"       // POST
-	PathDevices       = "/v1/devices"             // POST DeviceRequest → DeviceAnswer
+	PathDevices       = "/v1/devices"             // POST DeviceRequest → DeviceAnswer: signed by the key that it brings
 	PathSession       = "/v1/session"             // POST SessionRequest → SessionAnswer
 	PathRefresh       = "/v1/session/refresh"     // POST RefreshRequest → SessionAnswer
 	PathSessionEnd    = "/v1/session/end"         // POST {} → {}

@@ -45,6 +45,7 @@ type call struct {
 func (p *Platform) routes() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(method, path string, auth authFunc, handler handlerFunc) {
+		p.list(method, path, auth)
 		mux.Handle(method+" "+path, p.serve(path, auth, handler))
 	}
 	handle("GET", api.PathHello, authNone, hello)

@@ -75,6 +75,7 @@ type Platform struct {
 	places  chan struct{} // maxAtOnce requests at a time
 	senders *senderLimit
 	handler http.Handler
+	listed  []Route       // what handler serves
 	paid    chan struct{} // wakes the delivery of callbacks
 	epoch   int           // only a restore raises it, and that needs the directory for itself
 

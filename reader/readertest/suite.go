@@ -169,6 +169,8 @@ func over(t *testing.T, session reader.Session, chip *Parrot, classes ...reader.
 	require.Equal(t, before, chip.Commands(), "nothing reaches the card after the first error")
 }
 
+// testList lists both readers with their states, and the answer to reset of the card
+// that is there.
 func testList(t *testing.T, s Subject) {
 	chip := NewParrot(1)
 	insert(t, s, s.Fields[0], chip)
@@ -185,6 +187,7 @@ func testList(t *testing.T, s Subject) {
 	require.Empty(t, infos[1].ATR)
 }
 
+// testListCancelled ends with its context.
 func testListCancelled(t *testing.T, s Subject) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -192,6 +195,7 @@ func testListCancelled(t *testing.T, s Subject) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+// testWatch tells a card that comes and a card that goes.
 func testWatch(t *testing.T, s Subject) {
 	chip := NewParrot(1)
 	there := insert(t, s, s.Fields[0], chip)
@@ -205,6 +209,7 @@ func testWatch(t *testing.T, s Subject) {
 	require.NotEqual(t, there.Events, back.Events, "the counter shows the tap")
 }
 
+// testTwoWatchers tells two watchers the same.
 func testTwoWatchers(t *testing.T, s Subject) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -261,6 +266,8 @@ func testListWhileWatching(t *testing.T, s Subject) {
 	require.ErrorIs(t, <-ended, context.Canceled)
 }
 
+// testOpenRefusals refuses an empty reader and a reader that does not exist, each with
+// its class.
 func testOpenRefusals(t *testing.T, s Subject) {
 	Await(t, s.Driver, s.Fields[0].Name(), reader.StateEmpty)
 	_, err := s.Driver.Open(patient(t), "no reader of that name")
@@ -269,6 +276,7 @@ func testOpenRefusals(t *testing.T, s Subject) {
 	require.Equal(t, reader.NoCard, reader.ClassOf(err), "%v", err)
 }
 
+// testTransmit carries commands and answers unchanged.
 func testTransmit(t *testing.T, s Subject) {
 	chip := NewParrot(7)
 	session := opened(t, s, chip)
@@ -279,6 +287,7 @@ func testTransmit(t *testing.T, s Subject) {
 	answers(t, session, []byte{0x80, 0x01, 0x00, 0x00}, 0x6D, 0x00)
 }
 
+// testBuffer leaves the command in the caller's buffer as it was.
 func testBuffer(t *testing.T, s Subject) {
 	session := opened(t, s, NewParrot(7))
 	buffer := slices.Clone(GetBalance)
@@ -291,6 +300,7 @@ func testBuffer(t *testing.T, s Subject) {
 	require.Equal(t, GetBalance, buffer, "the command is not changed")
 }
 
+// testExclusive lets nobody else open a card that is held; to ourselves it is not busy.
 func testExclusive(t *testing.T, s Subject) {
 	chip := NewParrot(7)
 	first := opened(t, s, chip)
@@ -305,6 +315,7 @@ func testExclusive(t *testing.T, s Subject) {
 	answers(t, second, SelectPurse, 0x90, 0x00)
 }
 
+// testClose releases the card without resetting it; calls after Close fail.
 func testClose(t *testing.T, s Subject) {
 	chip := NewParrot(7)
 	session := opened(t, s, chip)
@@ -321,6 +332,7 @@ func testClose(t *testing.T, s Subject) {
 	require.Equal(t, resets, chip.Resets(), "a card is given back without a reset")
 }
 
+// testCloseDuringCommand closes while a command is on its way, without blocking.
 func testCloseDuringCommand(t *testing.T, s Subject) {
 	chip := NewParrot(7)
 	session := opened(t, s, chip)
@@ -341,6 +353,7 @@ func commands(t *testing.T, chip *Parrot, count int) {
 	require.Eventually(t, func() bool { return chip.Commands() >= count }, patience, time.Millisecond)
 }
 
+// testTorn loses the card inside a command: an error, and the session is over.
 func testTorn(t *testing.T, s Subject) {
 	chip := NewParrot(7)
 	session := opened(t, s, chip)
@@ -353,6 +366,7 @@ func testTorn(t *testing.T, s Subject) {
 	Await(t, s.Driver, s.Fields[0].Name(), reader.StateEmpty)
 }
 
+// testRemovedDuringCommand takes the card out while the chip works on a command.
 func testRemovedDuringCommand(t *testing.T, s Subject) {
 	chip := NewParrot(7)
 	session := opened(t, s, chip)
@@ -369,6 +383,7 @@ func testRemovedDuringCommand(t *testing.T, s Subject) {
 	over(t, session, chip, reader.CardGone)
 }
 
+// testRemovedWhileIdle takes the card out between two commands: the next one fails.
 func testRemovedWhileIdle(t *testing.T, s Subject) {
 	chip := NewParrot(7)
 	session := opened(t, s, chip)
@@ -379,6 +394,8 @@ func testRemovedWhileIdle(t *testing.T, s Subject) {
 	require.Equal(t, reader.NoCard, reader.ClassOf(err), "%v", err)
 }
 
+// testReturned puts the card back: the old session stays dead, Open begins anew and
+// nothing is selected.
 func testReturned(t *testing.T, s Subject) {
 	chip := NewParrot(7)
 	session := opened(t, s, chip)
@@ -394,6 +411,8 @@ func testReturned(t *testing.T, s Subject) {
 	answers(t, again, GetBalance, 0, 0, 0, 7, 0x90, 0x00)
 }
 
+// testSilent meets a card that never answers: the deadline ends the call with class
+// Unresponsive.
 func testSilent(t *testing.T, s Subject) {
 	chip := NewParrot(7)
 	session := opened(t, s, chip)
@@ -413,6 +432,8 @@ func testSilent(t *testing.T, s Subject) {
 	answers(t, again, SelectPurse, 0x90, 0x00)
 }
 
+// testCancelled cancels a command on its way: the outcome is unknown and the session
+// over.
 func testCancelled(t *testing.T, s Subject) {
 	chip := NewParrot(7)
 	session := opened(t, s, chip)
@@ -430,6 +451,7 @@ func testCancelled(t *testing.T, s Subject) {
 	require.Error(t, err)
 }
 
+// testShortCommands sends nothing that is shorter than a command.
 func testShortCommands(t *testing.T, s Subject) {
 	chip := NewParrot(7)
 	insert(t, s, s.Fields[0], chip)
@@ -443,6 +465,7 @@ func testShortCommands(t *testing.T, s Subject) {
 	}
 }
 
+// testShortAnswers takes an answer without a status word for class Protocol.
 func testShortAnswers(t *testing.T, s Subject) {
 	for length := range 2 {
 		chip := NewParrot(7)
@@ -457,6 +480,7 @@ func testShortAnswers(t *testing.T, s Subject) {
 	}
 }
 
+// testLongAnswers carries answers of 2 to 65,535 bytes unchanged.
 func testLongAnswers(t *testing.T, s Subject) {
 	session := opened(t, s, NewParrot(7))
 	for _, length := range []int{2, 3, 256, 257, 258, 259, 4096, 65535} {
@@ -467,6 +491,7 @@ func testLongAnswers(t *testing.T, s Subject) {
 	}
 }
 
+// testTwoReaders talks to two cards at once without mixing them.
 func testTwoReaders(t *testing.T, s Subject) {
 	chips := [2]*Parrot{NewParrot(1), NewParrot(2)}
 	var sessions [2]reader.Session
@@ -537,6 +562,8 @@ func testKeptAlive(t *testing.T, s Subject) {
 	answers(t, session, GetBalance, 0, 0, 0, 7, 0x90, 0x00)
 }
 
+// testServiceKilled ends the service under an open session, and works again once it is
+// back.
 func testServiceKilled(t *testing.T, s Subject) {
 	if s.Kill == nil {
 		t.Skip("this driver needs no service")
@@ -587,6 +614,8 @@ func testServiceKilled(t *testing.T, s Subject) {
 	answers(t, again, SelectPurse, 0x90, 0x00)
 }
 
+// testServiceKilledDuringCommand ends the service inside a command: the outcome is
+// unknown.
 func testServiceKilledDuringCommand(t *testing.T, s Subject) {
 	if s.Kill == nil {
 		t.Skip("this driver needs no service")
@@ -605,6 +634,7 @@ func testServiceKilledDuringCommand(t *testing.T, s Subject) {
 	chip.Wake()
 }
 
+// testUnplugged takes the reader away under an open session.
 func testUnplugged(t *testing.T, s Subject) {
 	if s.Unplug == nil {
 		t.Skip("the test cannot unplug this reader")

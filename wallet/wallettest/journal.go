@@ -2,6 +2,7 @@ package wallettest
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"walletcompanion/wallet"
@@ -35,9 +36,32 @@ func (j *Journal) Write(ctx context.Context, entry wallet.Entry) error {
 	if j.entries == nil {
 		j.entries = map[string]wallet.Entry{}
 	}
+	entry = copied(entry)
 	j.entries[entry.Key] = entry
 	j.log = append(j.log, entry)
 	return nil
+}
+
+// copied shares no bytes with the entry.
+func copied(entry wallet.Entry) wallet.Entry {
+	entry.TAC = slices.Clone(entry.TAC)
+	entry.Steps = slices.Clone(entry.Steps)
+	for i, step := range entry.Steps {
+		entry.Steps[i] = wallet.StepResult{SW: slices.Clone(step.SW), Data: slices.Clone(step.Data)}
+	}
+	if entry.Grant != nil {
+		grant := *entry.Grant
+		entry.Grant = &grant
+	}
+	return entry
+}
+
+// Latest returns the last entry of a key; false if there is none.
+func (j *Journal) Latest(_ context.Context, key string) (wallet.Entry, bool, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	entry, found := j.entries[key]
+	return entry, found, nil
 }
 
 // Entry returns the last entry of a key; the zero Entry if there is none.

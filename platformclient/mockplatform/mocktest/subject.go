@@ -1,0 +1,77 @@
+// Package mocktest presents the reference platform, served over TLS, to the
+// conformance suite of platforms.
+package mocktest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"walletcompanion/platformclient/mockplatform"
+	"walletcompanion/platformclient/platformtest"
+	"walletcompanion/wallet"
+	"walletcompanion/wallet/epcrypto"
+	"walletcompanion/wallet/virtualcard"
+)
+
+// The person and the merchant whom the suite plays.
+const (
+	phone    = "13800000001"
+	merchant = "Tea House"
+)
+
+// Subject starts a reference platform that listens on the loopback interface.
+func Subject(t *testing.T) platformtest.Subject {
+	platform, err := mockplatform.Open(mockplatform.Config{Dir: t.TempDir(), Demo: true})
+	require.NoError(t, err)
+	server, err := platform.Serve(context.Background(), "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, server.Close())
+		report, err := platform.Check(context.Background())
+		require.NoError(t, err)
+		require.True(t, report.OK(), "books: %+v", report)
+		require.NoError(t, platform.Close())
+	})
+	require.NoError(t, platform.Seed(t.Context(), phone, 500000, nil, ""))
+	merchantKey := ed25519.NewKeyFromSeed(random(t, ed25519.SeedSize))
+	require.NoError(t, platform.RegisterMerchant(t.Context(), merchant, merchantKey.Public().(ed25519.PublicKey)))
+	credentials := platform.Profile().DemoCredentials
+	return platformtest.Subject{
+		Profile: platform.Profile(), Phone: phone,
+		LoginPassword: credentials.LoginPassword, PaymentPassword: credentials.PaymentPassword,
+		Merchant: merchant, MerchantKey: merchantKey,
+		SMSCode: func(context.Context, string) (string, error) { return credentials.SMSCode, nil },
+		Card: func(t *testing.T, balance wallet.Fen) platformtest.Chip {
+			return Card(t, platform, balance)
+		},
+	}
+}
+
+func random(t *testing.T, count int) []byte {
+	drawn := make([]byte, count)
+	_, err := rand.Read(drawn)
+	require.NoError(t, err)
+	return drawn
+}
+
+// Card makes a chip whose keys the platform's masters give, in the person's account.
+func Card(t *testing.T, platform *mockplatform.Platform, balance wallet.Fen) *virtualcard.Card {
+	asn := wallet.ASN(append([]byte{0, 0}, random(t, 8)...))
+	exported, err := platform.IssueCard(t.Context(), asn)
+	require.NoError(t, err)
+	keys := &virtualcard.Keys{}
+	for text, key := range map[*string]*epcrypto.Key16{&exported.DLK: &keys.DLK, &exported.DPK: &keys.DPK, &exported.DTK: &keys.DTK} {
+		parsed, err := epcrypto.ParseKey16(*text)
+		require.NoError(t, err)
+		*key = parsed
+	}
+	card, err := virtualcard.New(virtualcard.Spec{ASN: asn, Balance: balance, Keys: keys}, rand.Reader)
+	require.NoError(t, err)
+	card.SetDelay(nil)
+	require.NoError(t, platform.Seed(t.Context(), phone, 0, []wallet.ASN{asn}, ""))
+	return card
+}
