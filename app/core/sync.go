@@ -70,12 +70,12 @@ func (c *Core) Sync(ctx context.Context, ask SyncAsk) ([]SyncLine, error) {
 	if err != nil {
 		return lines, c.openIfKept(ctx, err)
 	}
-	more, err := c.syncUnanswered(ctx, ask)
+	more, learnt, err := c.syncUnanswered(ctx, ask)
 	lines = append(lines, more...)
 	if err != nil {
 		return lines, c.openIfKept(ctx, err)
 	}
-	targets, err := c.targets(ctx, ask)
+	targets, err := c.targets(ctx, ask, learnt)
 	if err != nil {
 		return lines, err
 	}
@@ -143,18 +143,20 @@ func (c *Core) syncOutbox(ctx context.Context, ask SyncAsk) ([]SyncLine, error) 
 // Those whose answer never came get its tombstone, unless it knows them after all;
 // the others were settled on another computer, or lost in a restore, which the
 // card's evidence and the kept grant will mend.
-func (c *Core) syncUnanswered(ctx context.Context, ask SyncAsk) ([]SyncLine, error) {
+//
+// learnt are orders that turn out to be open although the login did not list them:
+// granted since, or by a request that arrived late.
+func (c *Core) syncUnanswered(ctx context.Context, ask SyncAsk) (lines []SyncLine, learnt []wallet.OpenOrder, err error) {
 	entries, err := c.Store.Entries(ctx, ask.openEntries())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	open := c.Platform.Session().OpenOrders
-	var lines []SyncLine
 	for _, entry := range entries {
 		if entry.IsPurchase() {
 			line, err := c.askAboutPurchase(ctx, entry)
 			if err != nil {
-				return lines, err
+				return lines, learnt, err
 			}
 			if line != nil {
 				lines = append(lines, *line)
@@ -170,9 +172,15 @@ func (c *Core) syncUnanswered(ctx context.Context, ask SyncAsk) ([]SyncLine, err
 			continue
 		}
 		if err != nil {
-			return lines, err
+			return lines, learnt, err
 		}
 		c.book(ctx, entry, state, nil)
+		if state.State == wallet.StateGranted && state.Pending != nil && state.Pending.ASN == entry.ASN {
+			found := *state.Pending
+			found.Key = entry.Key
+			learnt = append(learnt, found)
+			continue
+		}
 		if state.State != wallet.StateGranted {
 			from := wallet.StateGranted // settled on another computer since
 			if entry.Stage == wallet.StageAsked {
@@ -181,7 +189,7 @@ func (c *Core) syncUnanswered(ctx context.Context, ask SyncAsk) ([]SyncLine, err
 			lines = append(lines, c.line(entry, from, state, ask.Intent, before))
 		}
 	}
-	return lines, nil
+	return lines, learnt, nil
 }
 
 // askAbout asks what became of an order that this computer holds open.
@@ -230,14 +238,15 @@ func (t target) number() string {
 	return t.open.Order
 }
 
-// targets joins the platform's open orders with the journal.
-func (c *Core) targets(ctx context.Context, ask SyncAsk) ([]target, error) {
+// targets joins the platform's open orders, those of the login and those learnt
+// since, with the journal.
+func (c *Core) targets(ctx context.Context, ask SyncAsk, learnt []wallet.OpenOrder) ([]target, error) {
 	entries, err := c.Store.Entries(ctx, EntryFilter{})
 	if err != nil {
 		return nil, err
 	}
 	var targets []target
-	for _, open := range c.Platform.Session().OpenOrders {
+	for _, open := range slices.Concat(c.Platform.Session().OpenOrders, learnt) {
 		// The list is as old as the login: the journal knows what was settled since.
 		kept := keptFor(open, entries)
 		switch {
@@ -417,10 +426,11 @@ func (c *Core) refuseWhileOpen(ctx context.Context, asn wallet.ASN, kind string)
 	if _, err := c.syncOutbox(ctx, ask); err != nil {
 		return c.openIfKept(ctx, err)
 	}
-	if _, err := c.syncUnanswered(ctx, ask); err != nil {
+	_, learnt, err := c.syncUnanswered(ctx, ask)
+	if err != nil {
 		return c.openIfKept(ctx, err)
 	}
-	targets, err := c.targets(ctx, ask)
+	targets, err := c.targets(ctx, ask, learnt)
 	if err != nil {
 		return err
 	}
