@@ -41,3 +41,29 @@ func TestE2E_GrantedBehindTheLogin(t *testing.T) {
 	report, _ := w.books()
 	require.Zero(t, report.OpenOrders)
 }
+
+func (s stalePurchases) Session() core.Session {
+	session := s.Platform.Session()
+	session.OpenPurchases = nil
+	return session
+}
+
+// stalePurchases is the same for purchases.
+type stalePurchases struct{ core.Platform }
+
+// A purchase that was authorised behind the login is not said to be settled.
+func TestE2E_AuthorisedBehindTheLogin(t *testing.T) {
+	w, s := newWorld(t), newMerchantHost(t)
+	w.newCard(virtualcard.Standard)
+	program := w.open(w.profile, "pay-grant-answer-lost")
+	_, err := pay(program, w.offer(s, 12_50))
+	program.Close()
+	require.Equal(t, core.ExitOpen, exitOf(err))
+
+	program = w.open(w.profile, "")
+	program.Core.Platform = stalePurchases{program.Core.Platform}
+	lines, err := settle(program, wallet.IntentComplete)
+	program.Close()
+	require.NoError(t, err)
+	require.Len(t, lines, 1)
+}
