@@ -148,6 +148,8 @@ type counter struct {
 	profile  string
 	other    string // another computer's profile
 	url, ca  string
+
+	stopPlatform func()
 }
 
 func openCounter(t *testing.T) *counter {
@@ -161,9 +163,10 @@ func openCounter(t *testing.T) *counter {
 	s.json(0, "platform", "issue-card", "--dir", s.platform, "--serial", servedSerial, "--export-keys", keys)
 	s.json(0, "platform", "seed", "--dir", s.platform, "--phone", servedPhone, "--balance", "500.00", "--card", servedSerial)
 	s.json(0, "card", "new", s.card, "--serial", servedSerial, "--balance", "0.00", "--keys", keys)
-	ready, _ := s.start("platform", "serve", "--dir", s.platform, "--listen", "127.0.0.1:0")
+	ready, stop := s.start("platform", "serve", "--dir", s.platform, "--listen", "127.0.0.1:0")
 	_, err := fmt.Sscanf(ready, "ready %s ca=%s", &s.url, &s.ca)
 	require.NoError(t, err, "%q", ready)
+	s.stopPlatform = stop
 	return s
 }
 
