@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,3 +120,52 @@ func peakOf(t *testing.T, peak string, program []string) float64 {
 }
 
 func middle(values []float64) float64 { return slices.Sorted(slices.Values(values))[len(values)/2] }
+
+// idleFor is how long an idle process is watched. The service is asked again after 60 s
+// without an event, so a longer look would count one waking a minute.
+const idleFor = 20 * time.Second
+
+// TestBench_IdleWatch counts how often `walletctl readers --watch` wakes while a card
+// lies in a reader and nothing happens.
+func TestBench_IdleWatch(t *testing.T) {
+	onlyBench(t)
+	if runtime.GOOS != "linux" {
+		t.Skip("counts what /proc tells")
+	}
+	pcsctest.Require(t)
+	s := &counter{processes: processes{t: t, console: buildStripped(t, "walletcompanion/app/walletctl")}, service: pcsctest.Start(t)}
+	s.serve(fullCard(t, t.TempDir()))
+	watch := exec.Command(s.console, "readers", "--watch", "--profile", t.TempDir())
+	require.NoError(t, watch.Start())
+	defer func() {
+		_ = watch.Process.Kill()
+		_ = watch.Wait()
+	}()
+	time.Sleep(4 * time.Second) // starting, and the first, short wait
+	before := voluntarySwitches(t, watch.Process.Pid)
+	require.Positive(t, before, "starting alone takes some")
+	time.Sleep(idleFor)
+	count := voluntarySwitches(t, watch.Process.Pid) - before
+	benchLine("context switches of idle walletctl readers --watch", fmt.Sprintf("%d in %v", count, idleFor), "-",
+		fmt.Sprintf("%.2f per 10 s", float64(count)*10/idleFor.Seconds()), "-", "1 per 10 s")
+}
+
+// voluntarySwitches sums the voluntary context switches of a process's threads (proc(5)).
+func voluntarySwitches(t *testing.T, pid int) (sum int) {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	require.NoError(t, err)
+	require.NotEmpty(t, threads)
+	for _, thread := range threads {
+		content, err := os.ReadFile(thread)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(content)) {
+			if rest, found := strings.CutPrefix(line, "voluntary_ctxt_switches:"); found {
+				count, err := strconv.Atoi(strings.TrimSpace(rest))
+				require.NoError(t, err)
+				sum += count
+			}
+		}
+	}
+	return sum
+}

@@ -120,6 +120,9 @@ func (s *counter) cutPurchase(control field, when, code string) (purchase string
 	open := s.json(0, s.on(s.profile, "orders", "--open")...)["orders"].([]any)
 	require.Len(s.t, open, 1)
 	require.Equal(s.t, "AUTHORISED", open[0].(map[string]any)["state"])
+	books := s.json(0, "platform", "check", "--dir", s.platform)
+	require.EqualValues(s.t, 0, books["imbalanceFen"])
+	require.Equal(s.t, "ok", books["auditChain"])
 	s.awaitCard("empty")
 	return order["order"].(string)
 }

@@ -35,7 +35,7 @@ const (
 
 	benchBlocks   = 150
 	benchCommands = 50 // few: on a busy machine some blocks are then not disturbed
-	idleFor       = 30 * time.Second
+	idleFor       = 15 * time.Second
 )
 
 func TestBenchCardProcess(t *testing.T) {
