@@ -56,8 +56,8 @@ func TestE2E_RealService_Purchase(t *testing.T) {
 	for _, profile := range []string{s.profile, s.other} {
 		s.json(0, s.on(profile, "login", "--phone", servedPhone)...)
 	}
-	s.json(0, s.on(s.profile, "topup", "--amount", "100.00", "--yes")...)
-	balance := wallet.Fen(100_00)
+	s.json(0, s.on(s.profile, "topup", "--amount", "150.00", "--yes")...)
+	balance := wallet.Fen(150_00)
 
 	code := s.offer(shop, price)
 	paid := s.pay(0, s.profile, code)
@@ -86,6 +86,12 @@ func TestE2E_RealService_Purchase(t *testing.T) {
 		}) {
 			return // the next row begins where this one ended
 		}
+	}
+	if !t.Run("return of balance", func(t *testing.T) {
+		s.t = t
+		s.tornUnload(&balance)
+	}) {
+		return
 	}
 	t.Run("after the commit, the merchant's reservation has lapsed", func(t *testing.T) {
 		s.t = t
@@ -175,6 +181,39 @@ func (s *counter) tornPurchase(shop *merchantHost, row purchaseTear, balance *wa
 	require.Equal(t, *balance, s.image().Balance)
 	require.Equal(t, main, s.mainFen(s.profile), "a purchase from the card leaves the main account alone")
 	s.audit(0)
+}
+
+// tornUnload returns value to the main account: once undisturbed, once torn before the
+// chip's commit, and once after it, when the main account may have the value only after
+// the next touch.
+func (s *counter) tornUnload(balance *wallet.Fen) {
+	t := s.t
+	control, stop := s.serve(s.card)
+	defer stop()
+	unload := s.on(s.profile, "unload", "--amount", price.Yuan(), "--yes")
+	main := s.mainFen(s.profile)
+	done := s.json(0, unload...)
+	*balance -= price
+	main += float64(price)
+	require.Equal(t, []any{"PAID", true, main}, []any{done["state"], done["unload"], done["mainFen"]})
+	for _, row := range []struct{ when, to string }{{"inside", "NOT_TAKEN"}, {"after", "PAID"}} {
+		control.tearAt(row.when, insDebit)
+		failure := s.json(6, unload...)["error"].(map[string]any)
+		require.Equal(t, "ok out", control.say("state"), "the card was not torn")
+		require.Equal(t, main, s.mainFen(s.profile), "credited without proof")
+		s.awaitCard("empty")
+		control.putBack()
+		s.awaitCard("present")
+		purchase := failure["detail"].(map[string]any)["order"].(map[string]any)["order"].(string)
+		require.Equal(t, row.to, s.settle(s.profile, purchase)["to"])
+		if row.to == "PAID" {
+			*balance -= price
+			main += float64(price)
+		}
+		require.Equal(t, *balance, s.image().Balance)
+		require.Equal(t, main, s.mainFen(s.profile))
+		s.audit(0)
+	}
 }
 
 // lapsedPurchase settles a debit after the merchant has stopped waiting for it: the
