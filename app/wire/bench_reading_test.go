@@ -67,7 +67,7 @@ func TestBench_ReadingBesideOtherPrograms(t *testing.T) {
 			}},
 		openscTool(service.Name(0), commands), scriptor(t, service.Name(0), commands), pyscard(service.Name(0), commands),
 	}
-	wholes, alone := make([][]time.Duration, len(senders)), make([][]time.Duration, len(senders))
+	wholes, used, alone := make([][]time.Duration, len(senders)), make([][]time.Duration, len(senders)), make([][]time.Duration, len(senders))
 	order := rand.New(rand.NewPCG(1, 2))
 	for round := range besideRounds + 1 {
 		for _, at := range order.Perm(len(senders)) {
@@ -76,9 +76,9 @@ func TestBench_ReadingBesideOtherPrograms(t *testing.T) {
 			}
 			// Each finds the card as this one leaves it: powered, and free.
 			require.NoError(t, query().Run())
-			whole, inside := senders[at].measure(t, len(commands))
+			whole, cpu, inside := senders[at].measure(t, len(commands))
 			if round > 0 { // else warming up
-				wholes[at], alone[at] = append(wholes[at], whole), append(alone[at], inside)
+				wholes[at], used[at], alone[at] = append(wholes[at], whole), append(used[at], cpu), append(alone[at], inside)
 			}
 		}
 	}
@@ -89,15 +89,16 @@ func TestBench_ReadingBesideOtherPrograms(t *testing.T) {
 			continue
 		}
 		compare(title+", start to end", wholes[0], each.name, wholes[at+1])
+		compare(title+", processor time of the process", used[0], each.name, used[at+1])
 		if alone[at+1][0] != 0 {
 			compare(title+", commands alone", alone[0], each.name, alone[at+1])
 		}
 	}
 }
 
-// measure runs the program once: the whole of it and, if it can be told, the commands
-// alone.
-func (s sender) measure(t *testing.T, commands int) (whole, alone time.Duration) {
+// measure runs the program once: the whole of it, the processor time that it used, which
+// other work on the machine hardly changes, and, if it can be told, the commands alone.
+func (s sender) measure(t *testing.T, commands int) (whole, used, alone time.Duration) {
 	t.Helper()
 	command := s.whole()
 	var stdout bytes.Buffer
@@ -114,7 +115,7 @@ func (s sender) measure(t *testing.T, commands int) (whole, alone time.Duration)
 	case s.spoken != nil:
 		alone = s.spoken()
 	}
-	return whole, alone
+	return whole, command.ProcessState.UserTime() + command.ProcessState.SystemTime(), alone
 }
 
 // queryFacts are what the measurement needs of the console's reading.
