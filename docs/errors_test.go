@@ -78,6 +78,7 @@ func errorTexts(t testing.TB, _ *source) string {
 // placeholders stand for the facts that a text may show.
 var placeholders = map[string]any{
 	"holder": "‹program›", "order": "‹order›", "wanted": "‹card›", "found": "‹card›", "triesLeft": "‹n›",
+	"limit":     "‹n›",
 	"amountFen": "‹amount›", "limitFen": "‹limit›", "capFen": "‹cap›", "balanceFen": "‹balance›", "resets": "‹time›",
 }
 

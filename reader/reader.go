@@ -86,9 +86,10 @@ const (
 
 // Error is reader trouble of a class.
 type Error struct {
-	Class Class
-	Op    string // "list", "open", "transmit"
-	Err   error  // what the system said; may be nil
+	Class  Class
+	Op     string // "list", "open", "transmit"
+	Holder string // class Busy: programs that hold the card; empty where the system does not tell
+	Err    error  // what the system said; may be nil
 }
 
 // Error tells operation, class and cause.
@@ -101,6 +102,15 @@ func (e *Error) Error() string {
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// HolderOf returns who holds the card that err could not have, or "".
+func HolderOf(err error) string {
+	var trouble *Error
+	if errors.As(err, &trouble) {
+		return trouble.Holder
+	}
+	return ""
+}
 
 // ClassOf returns the class of err, or "" when it has none.
 func ClassOf(err error) Class {

@@ -109,7 +109,7 @@ type OrderState struct {
 	Text        string     `json:"text,omitempty"`
 	RetryAfter  *time.Time `json:"retry_after,omitempty"` // when a limit resets
 	Pending     *OpenOrder `json:"pending,omitempty"`     // code PENDING_LOAD: settle this one first
-	LimitFen    Fen        `json:"limit_fen,omitempty"`
+	LimitFen    Fen        `json:"limit_fen,omitempty"`   // the limit that refused; a count for LIMIT_CARD_DAY_COUNT
 	WrongsLeft  *int       `json:"wrongs_left,omitempty"` // code PASSWORD_WRONG
 	OnCard      *bool      `json:"on_card,omitempty"`     // settle: the card proves that it has (not) the value
 	Evidence    string     `json:"evidence,omitempty"`    // tac, prove, counter-same, counter-advanced, balance, uploads, staff, none

@@ -247,7 +247,9 @@ func literal(expr ast.Expr) (string, bool) {
 // The scan itself can tell causing from mentioning.
 func TestWhatCountsAsCaused(t *testing.T) {
 	names := map[string]string{"CodeCardLost": "CARD_LOST"}
-	in := func(body string) []string { return causedIn(t, []byte("package p\nfunc TestX(t *testing.T) {\n"+body+"\n}"), names) }
+	in := func(body string) []string {
+		return causedIn(t, []byte("package p\nfunc TestX(t *testing.T) {\n"+body+"\n}"), names)
+	}
 	require.Equal(t, []string{"READER_GONE"}, in(`require.Equal(t, "READER_GONE", core.Explain(err).Code)`))
 	require.Equal(t, []string{"CARD_LOST"}, in(`require.Equal(t, wallet.CodeCardLost, wallet.CodeOf(err))`))
 	require.Equal(t, []string{"CARD_LOST"}, in(`for _, c := range []c{{"a", wallet.CodeCardLost}} { require.Equal(t, c.want, wallet.CodeOf(err)) }`))

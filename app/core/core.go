@@ -184,7 +184,7 @@ func (c *Core) openFirst(ctx context.Context, infos []reader.Info) (reader.Sessi
 			if session, err := c.Config.Readers.Open(ctx, info.Name); err == nil {
 				return session, info, nil
 			}
-			trouble, seen = &reader.Error{Class: reader.Busy, Op: "open", Err: holderOf(info)}, info
+			trouble, seen = &reader.Error{Class: reader.Busy, Op: "open", Holder: info.Holder}, info
 		case reader.StateMute:
 			trouble, seen = &reader.Error{Class: reader.Protocol, Op: "open", Err: errors.New("the card does not answer")}, info
 		default:
@@ -194,13 +194,6 @@ func (c *Core) openFirst(ctx context.Context, infos []reader.Info) (reader.Sessi
 		}
 	}
 	return nil, seen, trouble
-}
-
-func holderOf(info reader.Info) error {
-	if info.Holder == "" {
-		return nil
-	}
-	return errors.New("held by " + info.Holder)
 }
 
 // withCard opens a card, hands it to use, and lets it go.

@@ -194,7 +194,7 @@ type Told struct {
 }
 
 // Tell puts a code into words. detail holds facts that the texts may use:
-// holder, order, wanted and found (text), triesLeft (int), amountFen, limitFen,
+// holder, order, wanted and found (text), triesLeft and limit (int), amountFen, limitFen,
 // capFen and balanceFen (wallet.Fen, shown in yuan), resets (time.Time, shown in
 // the business time zone). open adds where the money of an open order is.
 func Tell(texts *lang.Localizer, code string, open bool, detail map[string]any) Told {

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"walletcompanion/reader"
 	"walletcompanion/wallet"
@@ -65,7 +66,11 @@ func Explain(err error) *Failure {
 		return refusal(refused, err)
 	}
 	if class := reader.ClassOf(err); class != "" {
-		return &Failure{Code: readerCodes[class], Err: err}
+		failure := &Failure{Code: readerCodes[class], Err: err}
+		if holder := reader.HolderOf(err); holder != "" {
+			failure.Detail = map[string]any{"holder": holder}
+		}
+		return failure
 	}
 	var withCode coded // the cause deep inside tells more than "outcome unknown" around it
 	if errors.As(err, &withCode) {
@@ -83,6 +88,10 @@ func Explain(err error) *Failure {
 	return &Failure{Code: "INTERNAL", Err: err}
 }
 
+// countedLimits are refusals whose limit is a number of times, not money. The field
+// limit_fen carries either.
+var countedLimits = []string{"LIMIT_CARD_DAY_COUNT"}
+
 // refusal carries the platform's signed facts into the detail.
 func refusal(refused *wallet.Refused, err error) *Failure {
 	state := refused.State
@@ -90,7 +99,11 @@ func refusal(refused *wallet.Refused, err error) *Failure {
 	if state.RetryAfter != nil {
 		detail["resets"] = *state.RetryAfter
 	}
-	if state.LimitFen != 0 {
+	switch code := InfoOf(state.Code).Code; {
+	case state.LimitFen == 0:
+	case slices.Contains(countedLimits, code):
+		detail["limit"] = int(state.LimitFen)
+	default:
 		detail["limitFen"] = state.LimitFen
 	}
 	if state.WrongsLeft != nil {

@@ -398,3 +398,18 @@ func (c *shyChip) Transmit(command []byte) ([]byte, error) {
 	}
 	return c.Card.Transmit(command)
 }
+
+// A card that nobody lays down within the caller's own time.
+func TestQueryEndsWithItsDeadline(t *testing.T) {
+	driver := virtual.New()
+	driver.AddSlot("Slot")
+	kept, err := store.Open(t.TempDir(), store.Options{})
+	require.NoError(t, err)
+	defer kept.Close()
+	c := core.New(core.Config{Readers: driver, Store: kept, CardWait: time.Hour})
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer stop()
+	_, err = c.Query(ctx, nil)
+	require.Equal(t, "TIMEOUT", core.Explain(err).Code, "%v", err)
+	require.Equal(t, core.ExitReader, core.Explain(err).Exit())
+}

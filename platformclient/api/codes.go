@@ -27,7 +27,7 @@ const (
 	CodeLimitLoadMin    = "LIMIT_LOAD_MIN"
 	CodeLimitLoadMax    = "LIMIT_LOAD_MAX"
 	CodeLimitPurseCap   = "LIMIT_PURSE_CAP"
-	CodeLimitCardCount  = "LIMIT_CARD_DAY_COUNT"
+	CodeLimitCardCount  = "LIMIT_CARD_DAY_COUNT" // LimitFen is a count here, not money
 	CodeLimitCardSum    = "LIMIT_CARD_DAY_SUM"
 	CodeLimitAccountSum = "LIMIT_ACCOUNT_DAY_SUM"
 	CodeLimitDeviceSum  = "LIMIT_DEVICE_DAY_SUM"

@@ -11,12 +11,18 @@ import (
 )
 
 // classify turns what the service said while listing or opening, when no
-// conversation is lost by it, into a *reader.Error (reader dossier §1.4).
+// conversation is lost by it, into a *reader.Error (reader dossier §1.4). A service
+// whose socket this user may not use looks to the library like one that does not run
+// (measured with pcsc-lite 1.9.9); the remedy is another one.
 func classify(op string, err error) error {
 	if err == nil || reader.ClassOf(err) != "" {
 		return err
 	}
-	return &reader.Error{Class: classOf(err), Op: op, Err: err}
+	class := classOf(err)
+	if class == reader.NoService && socketRefused() {
+		class = reader.NoAccess
+	}
+	return &reader.Error{Class: class, Op: op, Err: err}
 }
 
 // classifyTalk does the same inside a conversation, where a card or reader that is

@@ -22,3 +22,6 @@ func (d *Driver) Holds(name string) bool {
 	talk := d.talks[name]
 	return talk != nil && !isDone(talk)
 }
+
+// ClassifyTalk is what a session makes of an error of the service.
+func ClassifyTalk(err error) error { return classifyTalk("transmit", err) }

@@ -49,17 +49,27 @@ const (
 // monitor is the one place where the process asks for the states of readers. Its
 // goroutine runs while somebody watches or lists.
 type monitor struct {
-	overlay func(*reader.Info)
+	overlay   func(*reader.Info)
+	establish func() (stateContext, error)
 
 	mu       sync.Mutex
 	watchers map[*watcher]struct{}
 	requests []chan view
-	wanted   bool           // somebody waits for a fresh look
-	waiting  *scard.Context // the context that blocks for changes
-	round    int            // counts the waits
-	wake     chan struct{}  // ends a pause without a context; holds one
+	wanted   bool          // somebody waits for a fresh look
+	waiting  stateContext  // the context that blocks for changes
+	round    int           // counts the waits
+	wake     chan struct{} // ends a pause without a context; holds one
 	inUse    map[string]bool
 	stopped  chan struct{} // closed when the goroutine has ended; nil when none runs
+}
+
+// stateContext is what the monitor needs of a context of the service; *scard.Context,
+// or in tests one with the faults of the binding.
+type stateContext interface {
+	ListReaders() ([]string, error)
+	GetStatusChange(states []scard.ReaderState, timeout time.Duration) error
+	Cancel() error
+	Release() error
 }
 
 // view is what one look at the service gave.
@@ -182,7 +192,7 @@ func (m *monitor) cancel(round int) {
 // run is the monitor's goroutine. It ends when nobody is interested any more.
 func (m *monitor) run(stopped chan struct{}) {
 	defer close(stopped)
-	var c *scard.Context
+	var c stateContext
 	defer func() { release(c) }()
 	retry, limit, idleEnds := retryFirst, settleWait, 0
 	for {
@@ -239,11 +249,11 @@ func (m *monitor) take() (requests []chan view, interested bool) {
 }
 
 // fresh looks at the readers, with a new context if the old one is dead.
-func (m *monitor) fresh(c **scard.Context) ([]scard.ReaderState, error) {
+func (m *monitor) fresh(c *stateContext) ([]scard.ReaderState, error) {
 	var err error
 	for range looks {
 		if *c == nil {
-			if *c, err = establish(); err != nil {
+			if *c, err = m.establish(); err != nil {
 				break
 			}
 		}
@@ -265,17 +275,20 @@ func (m *monitor) fresh(c **scard.Context) ([]scard.ReaderState, error) {
 	return nil, err
 }
 
-func establish() (c *scard.Context, err error) {
+// establish makes a context. With an error it is nil, without a type.
+func establish() (c stateContext, err error) {
 	err = conversation.Guard(func() error {
-		var err error
-		c, err = scard.EstablishContext()
+		made, err := scard.EstablishContext()
+		if err == nil {
+			c = made
+		}
 		return err
 	})
 	return c, err
 }
 
 // look lists the readers with their states.
-func look(c *scard.Context) (states []scard.ReaderState, err error) {
+func look(c stateContext) (states []scard.ReaderState, err error) {
 	err = conversation.Guard(func() error {
 		var names []string
 		var err error
@@ -300,7 +313,7 @@ func look(c *scard.Context) (states []scard.ReaderState, err error) {
 
 // wait blocks until a state is another than in states, or readers come or go, or
 // somebody wants attention, or limit has passed.
-func (m *monitor) wait(c *scard.Context, states []scard.ReaderState, limit time.Duration) error {
+func (m *monitor) wait(c stateContext, states []scard.ReaderState, limit time.Duration) error {
 	if c == nil {
 		m.pause(min(limit, retryMax))
 		return nil
@@ -368,6 +381,9 @@ func (m *monitor) describe(states []scard.ReaderState) []reader.Info {
 			info.ATR = state.Atr
 		}
 		m.overlay(&info)
+		if info.State == reader.StateBusy { // ours is not busy
+			info.Holder = holderOfCard()
+		}
 		infos = append(infos, info)
 	}
 	m.mu.Lock()
@@ -423,7 +439,7 @@ func (m *monitor) publish(v view, requests []chan view) (news bool) {
 	return news
 }
 
-func release(c *scard.Context) {
+func release(c stateContext) {
 	if c != nil {
 		_ = conversation.Guard(c.Release)
 	}

@@ -34,7 +34,7 @@ var New = sync.OnceValue(func() *Driver {
 		talks:   map[string]*conversation.Conversation{},
 		opening: map[string]chan struct{}{},
 	}
-	d.monitor.overlay = d.overlay
+	d.monitor.overlay, d.monitor.establish = d.overlay, establish
 	return d
 })
 
@@ -142,14 +142,23 @@ func (d *Driver) Open(ctx context.Context, name string) (reader.Session, error) 
 	case talk := <-opened:
 		return talk, nil
 	case err := <-failed:
-		return nil, classify("open", err)
+		return nil, withHolder(classify("open", err))
 	case <-ctx.Done():
 		class := reader.Unresponsive
 		if waitsForOther.Load() || d.usedByAnother(name) {
 			class = reader.Busy
 		}
-		return nil, &reader.Error{Class: class, Op: "open", Err: ctx.Err()}
+		return nil, withHolder(&reader.Error{Class: class, Op: "open", Err: ctx.Err()})
 	}
+}
+
+// withHolder names who holds the card, where the card is held and the system tells.
+func withHolder(err error) error {
+	var trouble *reader.Error
+	if errors.As(err, &trouble) && trouble.Class == reader.Busy && trouble.Holder == "" {
+		trouble.Holder = holderOfCard()
+	}
+	return err
 }
 
 // usedByAnother tells whether the card of a reader that did not open in time is open

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"sync"
+	"time"
 )
 
 // Commands of a Parrot, each complete with what it must be sent with.
@@ -36,12 +37,14 @@ type Parrot struct {
 	resets   int
 	commands int
 	silent   chan struct{} // closed by Wake
+	atr      []byte
+	slow     time.Duration
 }
 
 // NewParrot returns a chip that answers the given balance in fen to GetBalance, by
 // which chips are told apart.
 func NewParrot(balanceFen byte) *Parrot {
-	return &Parrot{balance: [4]byte{3: balanceFen}, silent: make(chan struct{})}
+	return &Parrot{balance: [4]byte{3: balanceFen}, silent: make(chan struct{}), atr: parrotATR}
 }
 
 var (
@@ -49,8 +52,14 @@ var (
 	errTorn   = errors.New("torn out of the field")
 )
 
-// ATR is the answer to reset of every parrot.
-func (p *Parrot) ATR() []byte { return bytes.Clone(parrotATR) }
+// ATR is the answer to reset: the same for every parrot, unless SetATR changed it.
+func (p *Parrot) ATR() []byte { return bytes.Clone(p.atr) }
+
+// SetATR gives the parrot another answer to reset. It is set before the chip is used.
+func (p *Parrot) SetATR(atr []byte) { p.atr = bytes.Clone(atr) }
+
+// SetSlow makes every command take that long. It is set before the chip is used.
+func (p *Parrot) SetSlow(each time.Duration) { p.slow = each }
 
 // PowerOn implements reader.Chip.
 func (p *Parrot) PowerOn() ([]byte, error) {
@@ -119,6 +128,9 @@ func (p *Parrot) Transmit(command []byte) ([]byte, error) {
 	p.commands++
 	silent := p.silent
 	p.mu.Unlock()
+	if p.slow > 0 {
+		time.Sleep(p.slow)
+	}
 	if bytes.Equal(command, StaySilent) {
 		<-silent
 	}

@@ -33,6 +33,15 @@ func (*Service) Restart() {}
 // Kill does nothing on this system.
 func (*Service) Kill() {}
 
+// Stop does nothing on this system.
+func (*Service) Stop() {}
+
+// Unplug does nothing on this system.
+func (*Service) Unplug() {}
+
+// Socket is empty on this system.
+func (*Service) Socket() string { return "" }
+
 // Addr is empty on this system.
 func (*Service) Addr(int) string { return "" }
 

@@ -190,6 +190,42 @@ func (s *Service) Kill() {
 	<-ended
 }
 
+// Stop ends the service as a system does that shuts it down, with SIGTERM, and waits
+// until it has gone. It takes its socket with it.
+func (s *Service) Stop() {
+	s.mu.Lock()
+	daemon, ended := s.daemon, s.ended
+	s.daemon = nil
+	s.mu.Unlock()
+	if daemon == nil {
+		return
+	}
+	_ = daemon.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-ended:
+	case <-time.After(readyLimit):
+		_ = daemon.Process.Kill()
+		<-ended
+	}
+}
+
+// Unplug takes both readers away while the service runs on: their file goes, and
+// SIGUSR1 makes the service read its files again.
+func (s *Service) Unplug() {
+	s.t.Helper()
+	if err := os.Remove(filepath.Join(s.config, "vpcd")); err != nil {
+		s.t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.daemon.Process.Signal(syscall.SIGUSR1); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Socket is the path of the service's socket.
+func (s *Service) Socket() string { return socketPath }
+
 // Addr is where a card of reader 0 or 1 dials.
 func (s *Service) Addr(slot int) string { return "127.0.0.1:" + strconv.Itoa(s.port+slot) }
 
