@@ -111,7 +111,7 @@ func TestServiceStopsAndStarts(t *testing.T) {
 	}
 }
 
-// TestReaderDisappears: the service runs on and has no reader any more.
+// TestReaderDisappears: the service comes back without the reader, and with others.
 func TestReaderDisappears(t *testing.T) {
 	service := pcsctest.Start(t)
 	f := newField(t, service, 0)
@@ -120,10 +120,13 @@ func TestReaderDisappears(t *testing.T) {
 	v.until("a card", stateIs(f.Name(), reader.StatePresent))
 	session, err := pcsc.New().Open(within(t, patience), f.Name())
 	require.NoError(t, err)
-	service.Unplug()
-	v.until("no reader", func(v view) bool { return v.err == nil && len(v.infos) == 0 })
+	service.RestartWithOthers()
+	others := v.until("other readers", func(v view) bool {
+		return v.err == nil && len(v.infos) == pcsctest.Slots && v.infos[0].Name != f.Name()
+	})
+	require.Equal(t, reader.StateEmpty, others.infos[0].State)
 	_, err = session.Transmit(within(t, patience), readertest.GetBalance)
-	require.Equal(t, reader.ReaderGone, reader.ClassOf(err), "%v", err)
+	require.Contains(t, []reader.Class{reader.NoService, reader.ReaderGone}, reader.ClassOf(err), "%v", err)
 	require.NoError(t, session.Close())
 	_, err = pcsc.New().Open(within(t, patience), f.Name())
 	require.Equal(t, reader.NoReader, reader.ClassOf(err), "%v", err)

@@ -36,8 +36,8 @@ func (*Service) Kill() {}
 // Stop does nothing on this system.
 func (*Service) Stop() {}
 
-// Unplug does nothing on this system.
-func (*Service) Unplug() {}
+// RestartWithOthers does nothing on this system.
+func (*Service) RestartWithOthers() {}
 
 // Socket is empty on this system.
 func (*Service) Socket() string { return "" }

@@ -87,15 +87,7 @@ func Start(t testing.TB) *Service {
 	t.Helper()
 	Require(t)
 	s := &Service{t: t, config: t.TempDir(), port: freePorts(t)}
-	driver, err := findDriver()
-	if err != nil {
-		t.Fatal(err)
-	}
-	content := fmt.Sprintf("FRIENDLYNAME \"%s\"\nDEVICENAME /dev/null:%d\nLIBPATH %s\nCHANNELID %d\n",
-		friendlyName, s.port, driver, s.port)
-	if err := os.WriteFile(filepath.Join(s.config, "vpcd"), []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	s.configure(friendlyName, s.port)
 	s.Restart()
 	t.Cleanup(func() {
 		s.Kill()
@@ -209,16 +201,25 @@ func (s *Service) Stop() {
 	}
 }
 
-// Unplug takes both readers away while the service runs on: their file goes, and
-// SIGUSR1 makes the service read its files again.
-func (s *Service) Unplug() {
+// RestartWithOthers ends the service and starts it with two other readers in place of
+// its own. Taking a reader of this kind away while the service runs is not possible:
+// SIGUSR1 makes it look at USB alone (measured with pcscd 1.9.9).
+func (s *Service) RestartWithOthers() {
 	s.t.Helper()
-	if err := os.Remove(filepath.Join(s.config, "vpcd")); err != nil {
+	s.Stop()
+	s.configure("Other PCD", freePorts(s.t))
+	s.Restart()
+}
+
+// configure writes the file of readers.
+func (s *Service) configure(name string, port int) {
+	s.t.Helper()
+	driver, err := findDriver()
+	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.daemon.Process.Signal(syscall.SIGUSR1); err != nil {
+	content := fmt.Sprintf("FRIENDLYNAME \"%s\"\nDEVICENAME /dev/null:%d\nLIBPATH %s\nCHANNELID %d\n", name, port, driver, port)
+	if err := os.WriteFile(filepath.Join(s.config, "vpcd"), []byte(content), 0o644); err != nil {
 		s.t.Fatal(err)
 	}
 }
