@@ -413,3 +413,59 @@ func TestQueryEndsWithItsDeadline(t *testing.T) {
 	require.Equal(t, "TIMEOUT", core.Explain(err).Code, "%v", err)
 	require.Equal(t, core.ExitReader, core.Explain(err).Exit())
 }
+
+// accident is a chip that brings trouble about at a command.
+type accident struct {
+	*virtualcard.Card
+	ins    byte
+	strike func()
+}
+
+func (c *accident) Transmit(command []byte) ([]byte, error) {
+	if command[1] == c.ins {
+		c.strike()
+	}
+	return c.Card.Transmit(command)
+}
+
+// The reader is unplugged while the card is read.
+func TestQueryTellsOfAnUnpluggedReader(t *testing.T) {
+	driver := virtual.New()
+	slot := driver.AddSlot("Slot")
+	kept, err := store.Open(t.TempDir(), store.Options{})
+	require.NoError(t, err)
+	defer kept.Close()
+	slot.Insert(&accident{newCard(t, serialA, 86_50, 8), 0xB2, func() { driver.Unplug("Slot") }})
+	c := core.New(core.Config{Readers: driver, Store: kept})
+	_, err = c.Query(t.Context(), nil)
+	require.Equal(t, "READER_GONE", core.Explain(err).Code, "%v", err)
+}
+
+// resetting is a driver whose cards are reset by somebody else at a READ RECORD. The
+// real service cannot be brought to do that to a session of ours, which is exclusive;
+// that its answer has this class is tested beside the service.
+type resetting struct{ *virtual.Driver }
+
+func (d resetting) Open(ctx context.Context, name string) (reader.Session, error) {
+	session, err := d.Driver.Open(ctx, name)
+	return resetSession{session}, err
+}
+
+type resetSession struct{ reader.Session }
+
+func (s resetSession) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	if command[1] == 0xB2 {
+		return nil, &reader.Error{Class: reader.CardReset, Op: "transmit"}
+	}
+	return s.Session.Transmit(ctx, command)
+}
+
+func TestQueryTellsOfAReset(t *testing.T) {
+	driver := virtual.New()
+	driver.AddSlot("Slot").Insert(newCard(t, serialA, 86_50, 8))
+	kept, err := store.Open(t.TempDir(), store.Options{})
+	require.NoError(t, err)
+	defer kept.Close()
+	_, err = core.New(core.Config{Readers: resetting{driver}, Store: kept}).Query(t.Context(), nil)
+	require.Equal(t, "CARD_RESET", core.Explain(err).Code, "%v", err)
+}
