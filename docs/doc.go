@@ -6,6 +6,7 @@
 //	reader-interface.md    client and card reader
 //	card-interface.md      card reader and card: every command that may be sent
 //	errors.md              catalogue of error codes, Chinese and English
+//	readers.md             reader models by name, and how to check a reader
 //	security.md            claims about security, each with the tests that hold it
 //
 // Everything between "generated" markers, and openapi.json as a whole, is made from

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write the generated parts of the docume
 var block = regexp.MustCompile(`(?s)<!-- generated: ([a-z-]+) -->\n(.*?)<!-- end -->`)
 
 // pages are the documents that hold generated parts.
-var pages = []string{"card-interface.md", "reader-interface.md", "platform-interface.md", "errors.md"}
+var pages = []string{"card-interface.md", "reader-interface.md", "platform-interface.md", "errors.md", "readers.md"}
 
 // TestDocumentsAreUpToDate compares what is committed with what the code says now.
 func TestDocumentsAreUpToDate(t *testing.T) {

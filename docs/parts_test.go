@@ -20,6 +20,8 @@ var parts = map[string]part{
 	"suspense-causes": constTable("rules", "Cause", []string{"原因 Cause", "说明 Remark"}),
 	"outcomes":        constTable("rules", "Outcome", []string{"结果 Outcome", "含义 Meaning"}),
 	"platform-times":  platformTimes, "platform-codes": platformCodes,
+	// readers.md
+	"reader-models": modelTable,
 	// errors.md
 	"exits": exitTable, "error-index": errorIndex, "error-texts": errorTexts,
 }

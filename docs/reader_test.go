@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"walletcompanion/app/core"
+	"walletcompanion/assets/lang"
 	"walletcompanion/reader"
 )
 
@@ -27,6 +28,21 @@ func classTable(t testing.TB, s *source) string {
 	}
 	require.Len(t, rows, 10, "a class was added: describe it above the table, too")
 	return table([]string{"类别 Class", "含义 Meaning", "错误码 Code", "退出码 Exit"}, rows)
+}
+
+// modelTable lists the models that the program knows by name.
+func modelTable(t testing.TB, _ *source) string {
+	zh, en := lang.Texts(lang.Chinese), lang.Texts(lang.English)
+	var rows [][]string
+	for _, model := range reader.Models {
+		note := ""
+		if model.Note != "" {
+			require.True(t, zh.Has(model.Note) && en.Has(model.Note), model.Note)
+			note = zh.T(model.Note, nil) + " " + en.T(model.Note, nil)
+		}
+		rows = append(rows, []string{model.Name, code(model.USB), code(string(model.Position)), "未试 not tried", note})
+	}
+	return table([]string{"型号 Model", "USB", "放卡位置 Position", "试用 Tried", "说明 Note"}, rows)
 }
 
 // parsed reads one file of the project.

@@ -19,6 +19,11 @@ import (
 )
 
 type readersCmd struct {
+	List readersListCmd `cmd:"" default:"withargs" hidden:"" help:"Readers and their state."`
+	Try  readersTryCmd  `cmd:"" help:"Check a reader with any card: waits for it, reads it, lets you take it away and put it back."`
+}
+
+type readersListCmd struct {
 	Watch bool `help:"Print one object per line on every change."`
 }
 
@@ -36,7 +41,7 @@ type readerObject struct {
 	Holder *string      `json:"holder"`
 }
 
-func (cmd readersCmd) Run(ctx context.Context, con *console) error {
+func (cmd readersListCmd) Run(ctx context.Context, con *console) error {
 	program, err := con.openCard(ctx)
 	if err != nil {
 		return err
