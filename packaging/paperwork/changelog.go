@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // distribution is where the packages are built and tried.
@@ -80,21 +81,19 @@ func entriesOf(markdown string) (entries []entry, err error) {
 
 // wrapped breaks text into lines of at most 79 characters.
 func wrapped(text, first, others string) string {
-	var out, line strings.Builder
-	line.WriteString(strings.TrimRight(first, " "))
-	indent := first
-	for i, word := range strings.Fields(text) {
+	var out strings.Builder
+	line, begun := first, false
+	for _, word := range strings.Fields(text) {
 		switch {
-		case i == 0:
-			line.Reset()
-			line.WriteString(indent + word)
-		case len([]rune(line.String()))+1+len([]rune(word)) > 79:
-			out.WriteString(line.String() + "\n")
-			line.Reset()
-			line.WriteString(others + word)
+		case !begun:
+			line += word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > 79:
+			out.WriteString(line + "\n")
+			line = others + word
 		default:
-			line.WriteString(" " + word)
+			line += " " + word
 		}
+		begun = true
 	}
-	return out.String() + line.String() + "\n"
+	return out.String() + line + "\n"
 }

@@ -135,6 +135,7 @@ var kinds = []struct {
 	{"BSD-3-Clause", []string{"redistribution and use in source and binary forms", "neither the name"}},
 	{"BSD-3-Clause", []string{"redistribution and use in source and binary forms", "names of its contributors may be used"}},
 	{"BSD-2-Clause", []string{"redistribution and use in source and binary forms"}},
+	{"MIT-Modern-Variant", []string{"permission is hereby granted, without written agreement and without license or royalty fees"}},
 	{"ISC", []string{"permission to use, copy, modify, and/or distribute this software for any purpose"}},
 	{"ISC", []string{"permission to use, copy, modify, and distribute this software for any purpose"}},
 	{"Zlib", []string{"this software is provided 'as-is'", "altered source versions"}},
