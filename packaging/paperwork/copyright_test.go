@@ -59,7 +59,12 @@ func TestCopyrightForm(t *testing.T) {
 	releaseTags(t)
 	text, err := copyright(tree, "./app/walletctl")
 	require.NoError(t, err)
+	named := map[string]bool{}
 	for _, paragraph := range strings.Split(strings.TrimSpace(text), "\n\n") {
+		if name := licenceLine.FindString(paragraph); strings.Contains(paragraph, name+"\n ") {
+			require.False(t, named[name], "%q names two texts", name)
+			named[name] = true
+		}
 		for i, line := range strings.Split(paragraph, "\n") {
 			require.Regexp(t, `^( \S| {11}\S|  +\S|\t|[A-Z][A-Za-z-]*: \S)`, line, "line %d of %q", i, paragraph[:min(60, len(paragraph))])
 		}
