@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"walletcompanion/app/core"
 	"walletcompanion/app/wire"
-	"walletcompanion/platformclient/mockplatform"
 	"walletcompanion/wallet"
 )
 
@@ -159,70 +156,5 @@ func (c *console) printPaid(program *wire.Program, key string, result core.PayRe
 		if object.Warning != "" {
 			fmt.Fprintf(w, "! %s\n", c.t("warning.pay."+object.Warning))
 		}
-	})
-}
-
-// purchaseReceiptObject shows a receipt with the card masked, as on paper.
-func purchaseReceiptObject(receipt wallet.PurchaseReceipt) map[string]any {
-	return map[string]any{
-		"order": receipt.Purchase, "kind": wallet.KindPurchase, "asnMasked": receipt.ASN.Masked(), "amountFen": receipt.Amount,
-		"orderCode": receipt.MerchantOrder, "merchant": receipt.Merchant, "goods": receipt.Goods, "terminal": receipt.Terminal,
-		"terminalSerial": receipt.TerminalSerial, "tac": receipt.TAC, "balanceAfterFen": receipt.BalanceAfter,
-		"mainBalanceFen": receipt.MainBalance, "state": receipt.State,
-		"time": receipt.Time.In(shanghai).Format(time.RFC3339), "demo": receipt.Demo,
-	}
-}
-
-func (c *console) printPurchaseReceipt(receipt wallet.PurchaseReceipt) error {
-	return c.print(map[string]any{"file": nil, "receipt": purchaseReceiptObject(receipt)}, func(w io.Writer) {
-		c.demoMark(w, receipt.Demo)
-		for _, row := range [][2]string{
-			{"console.order", receipt.Purchase}, {"console.orderCode", receipt.MerchantOrder}, {"console.merchant", receipt.Merchant},
-			{"console.goods", receipt.Goods}, {"console.card", receipt.ASN.Masked()}, {"console.amount", c.yuan(receipt.Amount)},
-			{"console.state", c.t("console.settled." + string(receipt.State))}, {"console.balanceAfter", c.yuan(receipt.BalanceAfter)},
-			{"console.time", local(receipt.Time)}, {"console.terminal", receipt.Terminal.String()}, {"console.proof", receipt.TAC.String()},
-		} {
-			fmt.Fprintf(w, "%s\t%s\n", c.t(row[0]), row[1])
-		}
-	})
-}
-
-type platformShopOrderCmd struct {
-	Dir      string `required:"" type:"path" placeholder:"DIR"`
-	Merchant string `placeholder:"M" help:"The demo's own shop without one."`
-	Goods    string `required:"" placeholder:"G"`
-	Amount   string `required:"" placeholder:"YUAN"`
-	Callback string `placeholder:"URL" help:"Told of the payment: https, or http on loopback."`
-}
-
-func (cmd platformShopOrderCmd) Run(ctx context.Context, con *console) error {
-	amount, err := con.amount(cmd.Amount, true)
-	if err != nil {
-		return err
-	}
-	platform, err := openPlatformDir(cmd.Dir)
-	if err != nil {
-		return err
-	}
-	defer platform.Close()
-	merchant := cmd.Merchant
-	if merchant == "" {
-		merchant = mockplatform.DemoMerchant
-	}
-	code, err := platform.ShopOrder(ctx, merchant, cmd.Goods, amount, cmd.Callback)
-	if errors.Is(err, mockplatform.ErrNoMerchant) {
-		if err = platform.RegisterMerchant(ctx, merchant, nil); err == nil {
-			code, err = platform.ShopOrder(ctx, merchant, cmd.Goods, amount, cmd.Callback)
-		}
-	}
-	if errors.Is(err, mockplatform.ErrShopOrder) {
-		return &core.Failure{Code: "USAGE", Err: err}
-	}
-	if err != nil {
-		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
-	}
-	object := map[string]any{"orderCode": code, "merchant": merchant, "goods": cmd.Goods, "amountFen": amount, "state": wallet.PurchaseOffered}
-	return con.print(object, func(w io.Writer) {
-		fmt.Fprintln(w, con.t("console.shopOrder", "Code", code, "Merchant", merchant, "Goods", cmd.Goods, "Amount", amount.Yuan()))
 	})
 }

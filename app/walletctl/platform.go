@@ -215,3 +215,43 @@ func (cmd platformRestoreCmd) Run(ctx context.Context, con *console) error {
 		fmt.Fprintln(w, con.t("console.restored", "Epoch", report.Epoch))
 	})
 }
+
+type platformShopOrderCmd struct {
+	Dir      string `required:"" type:"path" placeholder:"DIR"`
+	Merchant string `placeholder:"M" help:"The demo's own shop without one."`
+	Goods    string `required:"" placeholder:"G"`
+	Amount   string `required:"" placeholder:"YUAN"`
+	Callback string `placeholder:"URL" help:"Told of the payment: https, or http on loopback."`
+}
+
+func (cmd platformShopOrderCmd) Run(ctx context.Context, con *console) error {
+	amount, err := con.amount(cmd.Amount, true)
+	if err != nil {
+		return err
+	}
+	platform, err := openPlatformDir(cmd.Dir)
+	if err != nil {
+		return err
+	}
+	defer platform.Close()
+	merchant := cmd.Merchant
+	if merchant == "" {
+		merchant = mockplatform.DemoMerchant
+	}
+	code, err := platform.ShopOrder(ctx, merchant, cmd.Goods, amount, cmd.Callback)
+	if errors.Is(err, mockplatform.ErrNoMerchant) {
+		if err = platform.RegisterMerchant(ctx, merchant, nil); err == nil {
+			code, err = platform.ShopOrder(ctx, merchant, cmd.Goods, amount, cmd.Callback)
+		}
+	}
+	if errors.Is(err, mockplatform.ErrShopOrder) {
+		return &core.Failure{Code: "USAGE", Err: err}
+	}
+	if err != nil {
+		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
+	}
+	object := map[string]any{"orderCode": code, "merchant": merchant, "goods": cmd.Goods, "amountFen": amount, "state": wallet.PurchaseOffered}
+	return con.print(object, func(w io.Writer) {
+		fmt.Fprintln(w, con.t("console.shopOrder", "Code", code, "Merchant", merchant, "Goods", cmd.Goods, "Amount", amount.Yuan()))
+	})
+}
