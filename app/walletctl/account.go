@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"walletcompanion/app/core"
@@ -64,14 +65,7 @@ func (cmd loginCmd) password(con *console, program *wire.Program) (string, error
 	if err != nil {
 		return "", &core.Failure{Code: "USAGE", Err: err}
 	}
-	return trimLine(string(raw)), nil
-}
-
-func trimLine(text string) string {
-	for len(text) > 0 && (text[len(text)-1] == '\n' || text[len(text)-1] == '\r') {
-		text = text[:len(text)-1]
-	}
-	return text
+	return strings.TrimRight(string(raw), "\r\n"), nil
 }
 
 type logoutCmd struct{}
@@ -111,8 +105,11 @@ func (accountCmd) Run(ctx context.Context, con *console) error {
 	}}
 	return con.print(object, func(w io.Writer) {
 		con.demoMark(w, program.IsDemo())
-		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n%s\t%s\n%s\t%s\n", con.t("console.phone"), account.Phone, con.t("console.state"), con.named("console.accountState.", account.State),
-			con.t("console.mainAccount"), con.yuan(account.Main), con.t("console.held"), con.yuan(account.Held))
+		con.rows(w,
+			row{"console.phone", account.Phone},
+			row{"console.state", con.named("console.accountState.", account.State)},
+			row{"console.mainAccount", con.yuan(account.Main)},
+			row{"console.held", con.yuan(account.Held)})
 	})
 }
 

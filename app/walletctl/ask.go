@@ -53,9 +53,11 @@ func (c *console) secret(prompt string, fromStdin bool) (string, error) {
 	return string(text), err
 }
 
-// confirm asks yes or no; without a terminal the answer must be --yes.
+// confirm asks yes or no; without a terminal the answer must be --yes, which leaves
+// the question on standard error as the record of what was agreed to.
 func (c *console) confirm(question string, yes bool) error {
 	if yes {
+		c.say(question)
 		return nil
 	}
 	if !c.interactive() {

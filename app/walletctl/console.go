@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"time"
 
 	"walletcompanion/app/core"
@@ -97,17 +98,15 @@ func (c *console) fail(err error) int {
 
 func (c *console) detail(failure *core.Failure, err error) map[string]any {
 	detail := map[string]any{"cause": err.Error()}
-	for name, value := range failure.Detail {
-		detail[name] = value
-	}
+	maps.Copy(detail, failure.Detail)
 	if failure.Order != nil {
 		detail["order"] = orderObject{
 			Order: failure.Order.Order, Key: failure.Order.Key, Kind: kindOf(*failure.Order), Stage: failure.Order.Stage,
 			AmountFen: failure.Order.Amount, ASNMasked: failure.Order.ASN.Masked(), Attempt: failure.Order.Attempt,
 		}
 	}
-	if hit, armed := wire.FaultHit(); armed {
-		detail["faultHit"] = hit
+	if hit := faultHit(); hit != nil {
+		detail["faultHit"] = *hit
 	}
 	return detail
 }

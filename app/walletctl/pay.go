@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 
 	"walletcompanion/app/core"
 	"walletcompanion/app/wire"
@@ -70,11 +71,7 @@ func (c *console) confirmPay(key string, what core.PayConfirmation, yes bool) er
 	if !what.Order.Unload {
 		pairs = append(pairs, "Merchant", what.Order.Merchant, "Goods", what.Order.Goods)
 	}
-	text := c.t(key, pairs...)
-	if yes {
-		c.say(text)
-	}
-	return c.confirm(text, yes)
+	return c.confirm(c.t(key, pairs...), yes)
 }
 
 // withPayment adds the two facts of a purchase to its failure.
@@ -87,9 +84,7 @@ func withPayment(err error, result core.PayResult) error {
 	if result.Statement != nil {
 		detail["state"] = result.Statement.State
 	}
-	for name, value := range failure.Detail {
-		detail[name] = value
-	}
+	maps.Copy(detail, failure.Detail)
 	failure.Detail = detail
 	return &failure
 }
@@ -133,16 +128,13 @@ func (c *console) printPaid(program *wire.Program, key string, result core.PayRe
 		TAC: result.Outcome.TAC, Merchant: result.Order.Merchant, Goods: result.Order.Goods, Debited: result.Debited, Delivered: result.Delivered,
 		Unload: result.Order.Unload, Lookups: result.Lookups, Requests: result.Requests, RequestsToDebit: result.RequestsToDebit,
 		RequestsWaited: result.RequestsWaited, APDUs: result.APDUs, ElapsedMS: milliseconds(result.Elapsed),
-		Warning: string(result.Warning), Demo: program.IsDemo(),
+		Warning: string(result.Warning), Demo: program.IsDemo(), FaultHit: faultHit(),
 	}
 	if result.Statement != nil {
 		object.State = result.Statement.State
 		if body := result.Statement.ReceiptBody; body != nil {
 			object.Receipt, object.MainFen = purchaseReceiptObject(*body), body.MainBalance
 		}
-	}
-	if hit, armed := wire.FaultHit(); armed {
-		object.FaultHit = &hit
 	}
 	return c.print(object, func(w io.Writer) {
 		c.demoMark(w, object.Demo)
@@ -151,8 +143,11 @@ func (c *console) printPaid(program *wire.Program, key string, result core.PayRe
 			pairs = append(pairs, "Merchant", object.Merchant)
 		}
 		fmt.Fprintln(w, c.t(key, pairs...))
-		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n", c.t("console.debited"), c.fact("console.debited", object.Debited), c.t("console.delivered"), c.fact("console.delivered", &object.Delivered))
-		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n", c.t("console.order"), object.Order, c.t("console.proof"), object.TAC)
+		c.rows(w,
+			row{"console.debited", c.fact("console.debited", object.Debited)},
+			row{"console.delivered", c.fact("console.delivered", &object.Delivered)},
+			row{"console.order", object.Order},
+			row{"console.proof", object.TAC.String()})
 		if object.Warning != "" {
 			fmt.Fprintf(w, "! %s\n", c.t("warning.pay."+object.Warning))
 		}

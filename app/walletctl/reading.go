@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"walletcompanion/app/core"
-	"walletcompanion/app/wire"
 	"walletcompanion/reader"
 	"walletcompanion/wallet"
 )
@@ -149,15 +148,12 @@ func (cmd queryCmd) Run(ctx context.Context, con *console) error {
 	object := queryObject{
 		purseObject: con.purse(reading.Purses[0], cmd.Reveal), Reader: result.Reader.Name, ReadAt: stamp(result.At),
 		APDUs: reading.APDUs, APDUsToBalance: reading.APDUsToBalance, APDUsProbe: reading.APDUsProbe,
-		ElapsedMS: milliseconds(result.Elapsed), More: []purseObject{},
+		ElapsedMS: milliseconds(result.Elapsed), More: []purseObject{}, FaultHit: faultHit(),
 	}
 	object.Problems = append(object.Problems, reading.Problems...)
 	object.Problems = append(object.Problems, program.CardProblems()...)
 	for _, purse := range reading.Purses[1:] {
 		object.More = append(object.More, con.purse(purse, cmd.Reveal))
-	}
-	if hit, armed := wire.FaultHit(); armed {
-		object.FaultHit = &hit
 	}
 	if result.Warning != nil {
 		object.Warning = core.Explain(result.Warning).Code

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -34,13 +33,16 @@ func (cmd receiptCmd) Run(ctx context.Context, con *console) error {
 	}
 	return con.print(map[string]any{"file": nil, "receipt": receiptObject(receipt)}, func(w io.Writer) {
 		con.demoMark(w, receipt.Demo)
-		for _, row := range [][2]string{
-			{"console.order", receipt.Order}, {"console.card", receipt.ASN.Masked()}, {"console.amount", con.yuan(receipt.Amount)}, {"console.fee", con.yuan(receipt.Fee)},
-			{"console.state", con.t("console.settled." + string(receipt.State))}, {"console.balanceAfter", con.yuan(receipt.BalanceAfter)},
-			{"console.time", local(receipt.Time)}, {"console.terminal", receipt.TID.String()}, {"console.proof", receipt.TAC.String()},
-		} {
-			fmt.Fprintf(w, "%s\t%s\n", con.t(row[0]), row[1])
-		}
+		con.rows(w,
+			row{"console.order", receipt.Order},
+			row{"console.card", receipt.ASN.Masked()},
+			row{"console.amount", con.yuan(receipt.Amount)},
+			row{"console.fee", con.yuan(receipt.Fee)},
+			row{"console.state", con.t("console.settled." + string(receipt.State))},
+			row{"console.balanceAfter", con.yuan(receipt.BalanceAfter)},
+			row{"console.time", local(receipt.Time)},
+			row{"console.terminal", receipt.TID.String()},
+			row{"console.proof", receipt.TAC.String()})
 	})
 }
 
@@ -68,13 +70,17 @@ func purchaseReceiptObject(receipt wallet.PurchaseReceipt) map[string]any {
 func (c *console) printPurchaseReceipt(receipt wallet.PurchaseReceipt) error {
 	return c.print(map[string]any{"file": nil, "receipt": purchaseReceiptObject(receipt)}, func(w io.Writer) {
 		c.demoMark(w, receipt.Demo)
-		for _, row := range [][2]string{
-			{"console.order", receipt.Purchase}, {"console.orderCode", receipt.MerchantOrder}, {"console.merchant", receipt.Merchant},
-			{"console.goods", receipt.Goods}, {"console.card", receipt.ASN.Masked()}, {"console.amount", c.yuan(receipt.Amount)},
-			{"console.state", c.t("console.settled." + string(receipt.State))}, {"console.balanceAfter", c.yuan(receipt.BalanceAfter)},
-			{"console.time", local(receipt.Time)}, {"console.terminal", receipt.Terminal.String()}, {"console.proof", receipt.TAC.String()},
-		} {
-			fmt.Fprintf(w, "%s\t%s\n", c.t(row[0]), row[1])
-		}
+		c.rows(w,
+			row{"console.order", receipt.Purchase},
+			row{"console.orderCode", receipt.MerchantOrder},
+			row{"console.merchant", receipt.Merchant},
+			row{"console.goods", receipt.Goods},
+			row{"console.card", receipt.ASN.Masked()},
+			row{"console.amount", c.yuan(receipt.Amount)},
+			row{"console.state", c.t("console.settled." + string(receipt.State))},
+			row{"console.balanceAfter", c.yuan(receipt.BalanceAfter)},
+			row{"console.time", local(receipt.Time)},
+			row{"console.terminal", receipt.Terminal.String()},
+			row{"console.proof", receipt.TAC.String()})
 	})
 }

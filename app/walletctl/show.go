@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"walletcompanion/app/wire"
 	"walletcompanion/wallet"
 )
 
@@ -46,6 +47,25 @@ func (c *console) typeName(code byte) string {
 		return c.t(fmt.Sprintf("record.type.%02X", code))
 	}
 	return c.t("record.type.other")
+}
+
+// row is a value with its name, a key of the catalogue.
+type row struct{ name, value string }
+
+// rows shows named values, one in a line.
+func (c *console) rows(w io.Writer, rows ...row) {
+	for _, each := range rows {
+		fmt.Fprintf(w, "%s\t%s\n", c.t(each.name), each.value)
+	}
+}
+
+// faultHit tells whether the fault that was asked for was reached; nil without one.
+func faultHit() *bool {
+	hit, armed := wire.FaultHit()
+	if !armed {
+		return nil
+	}
+	return &hit
 }
 
 // fact says yes, no or not known of one fact.

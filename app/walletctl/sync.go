@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	"walletcompanion/app/core"
-	"walletcompanion/app/wire"
 	"walletcompanion/wallet"
 )
 
@@ -55,14 +55,11 @@ func (cmd syncCmd) Run(ctx context.Context, con *console) error {
 	}
 	defer program.Close()
 	lines, err := program.Core.Sync(ctx, core.SyncAsk{Intent: intent, Order: cmd.Order, PIN: con.pin(program, cmd.PasswordStdin), Progress: con.progress})
-	object := syncObject{Orders: []syncedObject{}}
+	object := syncObject{Orders: []syncedObject{}, FaultHit: faultHit()}
 	for _, line := range lines {
 		object.Orders = append(object.Orders, syncedOf(line))
 		object.Requests += line.Requests
 		object.RequestsWaited += line.RequestsWaited
-	}
-	if hit, armed := wire.FaultHit(); armed {
-		object.FaultHit = &hit
 	}
 	if err == nil {
 		err = stillOpen(lines)
@@ -117,8 +114,6 @@ func stillOpen(lines []core.SyncLine) error {
 
 func withOrders(detail map[string]any, orders []syncedObject) map[string]any {
 	merged := map[string]any{"orders": orders}
-	for name, value := range detail {
-		merged[name] = value
-	}
+	maps.Copy(merged, detail)
 	return merged
 }

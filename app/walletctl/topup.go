@@ -71,9 +71,6 @@ func (cmd topupCmd) Run(ctx context.Context, con *console) error {
 func (c *console) confirmTopUp(what core.Confirmation, yes bool) error {
 	text := c.t("console.confirmTopup", "Amount", what.Amount.Yuan(), "Fee", what.Fee.Yuan(), "Card", wallet.MaskNumber(what.Purse.Number),
 		"Before", what.Purse.Balance.Yuan(), "After", what.BalanceAfter.Yuan())
-	if yes {
-		c.say(text)
-	}
 	return c.confirm(text, yes)
 }
 
@@ -83,7 +80,7 @@ func (c *console) printTopUp(program *wire.Program, result core.TopUpResult) err
 		AmountFen: result.Entry.Amount, FeeFen: result.Entry.Fee, BalanceBeforeFen: result.Outcome.BalanceBefore,
 		BalanceAfterFen: result.Outcome.BalanceAfter, TAC: result.Outcome.TAC, Requests: result.Requests,
 		RequestsWaited: result.RequestsWaited, APDUs: result.APDUs, ElapsedMS: milliseconds(result.Elapsed),
-		Acknowledged: result.Acknowledged, Warning: string(result.Warning), Demo: program.IsDemo(),
+		Acknowledged: result.Acknowledged, Warning: string(result.Warning), Demo: program.IsDemo(), FaultHit: faultHit(),
 	}
 	if result.State != nil {
 		object.State = result.State.State
@@ -94,13 +91,10 @@ func (c *console) printTopUp(program *wire.Program, result core.TopUpResult) err
 			object.Stage = wallet.StageConfirmed
 		}
 	}
-	if hit, armed := wire.FaultHit(); armed {
-		object.FaultHit = &hit
-	}
 	return c.print(object, func(w io.Writer) {
 		c.demoMark(w, object.Demo)
 		fmt.Fprintln(w, c.t("console.toppedUp", "Amount", object.AmountFen.Yuan(), "After", object.BalanceAfterFen.Yuan()))
-		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n", c.t("console.order"), object.Order, c.t("console.proof"), object.TAC)
+		c.rows(w, row{"console.order", object.Order}, row{"console.proof", object.TAC.String()})
 		if !object.Acknowledged {
 			fmt.Fprintln(w, c.t("console.notAcknowledged"))
 		}
