@@ -198,7 +198,7 @@ func (r *run) open(ctx context.Context, profile *Profile, script Script, asn ASN
 	if err != nil {
 		return nil, err
 	}
-	if err := r.guard.CheckCap(); err != nil {
+	if err := r.guard.checkCap(); err != nil {
 		return nil, err
 	}
 	return append(steps, initialized.Step()), nil
@@ -224,7 +224,7 @@ func (r *run) readCard(ctx context.Context, script Script, commands []Command, a
 // checkCard compares the serial that was read with the one that is wanted, which
 // is zero where any card will do.
 func (r *run) checkCard(asn ASN) error {
-	r.guard.UseFCISerial()
+	r.guard.useFCISerial()
 	read, ok := r.guard.ASN()
 	switch {
 	case r.guard.asn == nil:

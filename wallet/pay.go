@@ -75,7 +75,7 @@ func (r *run) openPurchase(ctx context.Context, profile *Profile, script Script,
 		return nil, fail(CodeCardProtocol, commands[last].Name(), errResponseWanted)
 	}
 	r.entry.Seq, r.entry.BalanceBefore = init.Number, init.Balance
-	return append(steps, initialized.Step()), r.guard.CheckPurse()
+	return append(steps, initialized.Step()), r.guard.checkPurse()
 }
 
 // debit is the second half of Pay: it checks the grant and sends its one DEBIT.
