@@ -205,7 +205,7 @@ type platformRestoreCmd struct {
 	From string `required:"" type:"existingfile" placeholder:"FILE"`
 }
 
-func (cmd platformRestoreCmd) Run(ctx context.Context, con *console) error {
+func (cmd platformRestoreCmd) Run(con *console) error {
 	report, err := mockplatform.Restore(cmd.Dir, cmd.From)
 	if err != nil {
 		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
