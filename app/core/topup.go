@@ -41,7 +41,7 @@ type TopUpResult struct {
 
 // TopUp loads value onto the card (圈存). It returns without error only when the
 // card has the value and its answer is on disk (or, with a Warning, is known).
-// Failures that leave an order open say so: see Failure.Open.
+// Failures that leave an order open say so: see Open.
 func (c *Core) TopUp(ctx context.Context, ask TopUpAsk) (TopUpResult, error) {
 	var result TopUpResult
 	unlock, err := c.beginMoney(ctx)
