@@ -85,7 +85,9 @@ func newTill(t *testing.T) *till {
 	profile, known := wallet.ProfileByName("pboc-ep")
 	require.True(t, known)
 	l := &till{t: t, store: kept, chip: wallettest.NewChip(serialA, 1234, 3), platform: &counter{
-		issuer: wallettest.NewIssuer(),
+		result:  func(wallet.Entry) (wallet.OrderState, error) { return wallet.OrderState{}, errSilent },
+		abandon: func(string) (wallet.OrderState, error) { return wallet.OrderState{}, errSilent },
+		issuer:  wallettest.NewIssuer(),
 		session: core.Session{LoggedIn: true, Epoch: 1, Cards: []api.Card{{ASN: serialA}}, Scripts: map[string]wallet.Script{
 			profile.LoadName(): wallettest.OpenScript(profile),
 		}},
@@ -186,7 +188,6 @@ func TestTopUp_AcknowledgedMeansLoaded(t *testing.T) {
 // A result leaves the outbox with the platform's answer and not before.
 func TestFlushOutbox_KeepsWhatIsNotAcknowledged(t *testing.T) {
 	l := newTill(t)
-	l.platform.result = func(wallet.Entry) (wallet.OrderState, error) { return wallet.OrderState{}, errSilent }
 	_, err := l.topUp(nil)
 	require.NoError(t, err)
 
@@ -224,7 +225,6 @@ func TestFlushOutbox_KeepsWhatIsNotAcknowledged(t *testing.T) {
 func TestTopUp_SilentPlatformLeavesItOpen(t *testing.T) {
 	l := newTill(t)
 	l.platform.issuer.Lost = errSilent
-	l.platform.abandon = func(string) (wallet.OrderState, error) { return wallet.OrderState{}, errSilent }
 	_, err := l.topUp(nil)
 	require.Equal(t, "ORDER_OPEN", core.Explain(err).Code)
 	require.Equal(t, wallet.StageAsked, l.stage())
