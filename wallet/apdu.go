@@ -266,5 +266,5 @@ func statusError(op string, sw SW) *Error {
 	case sw == SWBalanceTooSmall || sw == 0x9301:
 		code = CodePurseShort
 	}
-	return fail(code, op, fmt.Errorf("%v, %s", sw, sw.Meaning()))
+	return fail(code, op, &BadStatus{op, sw})
 }

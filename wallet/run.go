@@ -200,7 +200,7 @@ func (r *run) move(ctx context.Context, c Command, want int) (Response, error) {
 	}
 	r.entry.Steps, r.entry.Executed = []StepResult{response.Step()}, 1
 	if response.SW != SWOK || len(response.Data) != want {
-		return response, fail(CodeOutcomeUnknown, c.Name(), fmt.Errorf("%v, %s", response.SW, response.SW.Meaning()))
+		return response, fail(CodeOutcomeUnknown, c.Name(), &BadStatus{c.Name(), response.SW})
 	}
 	return response, nil
 }

@@ -196,7 +196,8 @@ type Told struct {
 // Tell puts a code into words. detail holds facts that the texts may use:
 // holder, order, wanted and found (text), triesLeft and limit (int), amountFen, limitFen,
 // capFen and balanceFen (wallet.Fen, shown in yuan), resets (time.Time, shown in
-// the business time zone). open adds where the money of an open order is.
+// the business time zone); command, sw and statusKey (text) add what the card's status
+// word means after that command. open adds where the money of an open order is.
 func Tell(texts *lang.Localizer, code string, open bool, detail map[string]any) Told {
 	return tellOn(runtime.GOOS, texts, code, open, detail)
 }
@@ -214,6 +215,9 @@ func tellOn(system string, texts *lang.Localizer, code string, open bool, detail
 		facts["code"] = code
 		told.Title, told.Text = texts.T("error.DECLINED.title", nil), texts.T("error.unknown", facts)
 		told.Remedies = numbered(texts, "error.VERSION_TOO_OLD.remedy.", nil)
+	}
+	if status, refused := detail["statusKey"].(string); refused && texts.Has(status) {
+		told.Text += separator(texts) + texts.T("error.status", map[string]any{"command": detail["command"], "sw": detail["sw"], "meaning": texts.T(status, nil)})
 	}
 	if open && InfoOf(code).Exit != ExitOpen {
 		told.Text += separator(texts) + texts.T("error.money.open", facts)

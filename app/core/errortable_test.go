@@ -1,11 +1,13 @@
 package core
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -140,4 +142,48 @@ func TestTell(t *testing.T) {
 	told = Tell(english, "A_CODE_OF_TOMORROW", false, nil)
 	require.Contains(t, told.Text, "A_CODE_OF_TOMORROW")
 	require.NotEmpty(t, told.Remedies)
+}
+
+// Every status word that has a meaning after a command has it in both languages, and an
+// error with such a status word tells it.
+func TestStatusWordsAreTold(t *testing.T) {
+	for _, name := range []string{lang.Chinese, lang.English} {
+		texts := lang.Texts(name)
+		for _, key := range wallet.StatusKeys() {
+			require.True(t, texts.Has(key), "%s in %s", key, name)
+		}
+	}
+	refused := &wallet.Error{Code: wallet.CodeOutcomeUnknown, Op: "topup", Open: true, Err: &wallet.BadStatus{Command: "CREDIT FOR LOAD", SW: wallet.SWMACWrong}}
+	failure := Explain(refused)
+	require.Equal(t, "9302", failure.Detail["sw"])
+	told := Tell(lang.Texts("en"), failure.Code, failure.Open(), failure.Detail)
+	require.Contains(t, told.Text, "The card said 9302 to CREDIT FOR LOAD: The card did not accept the permission to load")
+	require.NotContains(t, Tell(lang.Texts("en"), failure.Code, true, nil).Text, "The card said")
+}
+
+// Every class of reader trouble says why it may have come and what to do, on every
+// system; where a system has its own way, that comes first.
+func TestReaderTroubleHasCausesAndRemedies(t *testing.T) {
+	own := map[string][]string{
+		"linux":   {"READER_NONE", "READER_SERVICE_STOPPED", "READER_DENIED", "READER_BUSY", "READER_STUCK"},
+		"windows": {"READER_NONE", "READER_SERVICE_STOPPED", "READER_DENIED"},
+		"darwin":  {"READER_NONE", "READER_SERVICE_STOPPED", "READER_DENIED", "CARD_LOST"},
+	}
+	for _, name := range []string{lang.Chinese, lang.English} {
+		texts := lang.Texts(name)
+		for class, code := range readerCodes {
+			for system, special := range own {
+				told := tellOn(system, texts, code, false, nil)
+				require.NotEmpty(t, told.Causes, "%s %s", class, name)
+				require.NotEmpty(t, told.Remedies, "%s %s", class, name)
+				first := fmt.Sprintf("error.%s.remedy.%s.1", code, system)
+				require.Equal(t, slices.Contains(special, code), texts.Has(first), "%s %s", first, name)
+				if texts.Has(first) {
+					require.Equal(t, texts.T(first, map[string]any{}), told.Remedies[0])
+				}
+			}
+		}
+	}
+	require.Len(t, readerCodes, 10)
+	require.Contains(t, Tell(lang.Texts("en"), "READER_BUSY", false, map[string]any{"holder": "scdaemon"}).Text, "scdaemon")
 }

@@ -77,7 +77,7 @@ func Explain(err error) *Failure {
 		return &Failure{Code: InfoOf(withCode.ErrorCode()).Code, Err: err}
 	}
 	if code := wallet.CodeOf(err); code != "" {
-		return &Failure{Code: string(code), Err: err}
+		return &Failure{Code: string(code), Detail: statusOf(err), Err: err}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &Failure{Code: "TIMEOUT", Err: err}
@@ -86,6 +86,16 @@ func Explain(err error) *Failure {
 		return &Failure{Code: "CANCELLED", Err: err}
 	}
 	return &Failure{Code: "INTERNAL", Err: err}
+}
+
+// statusOf carries the status word by which the card refused a command, the command,
+// and the key of the text that says what the one means after the other; nil without.
+func statusOf(err error) map[string]any {
+	var bad *wallet.BadStatus
+	if !errors.As(err, &bad) {
+		return nil
+	}
+	return map[string]any{"command": bad.Command, "sw": bad.SW.String(), "statusKey": wallet.StatusKey(bad.Command, bad.SW)}
 }
 
 // countedLimits are refusals whose limit is a number of times, not money. The field

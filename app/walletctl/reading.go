@@ -64,7 +64,11 @@ func (cmd readersListCmd) Run(ctx context.Context, con *console) error {
 		fmt.Fprintf(w, "%s\t%s\n", con.t("console.service"), con.t("console.service."+object.Service))
 		fmt.Fprintln(w)
 		for _, each := range object.Readers {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", each.Name, con.t("console.reader."+string(each.State)), each.ATR)
+			state := con.t("console.reader." + string(each.State))
+			if each.Holder != nil {
+				state += ", " + con.t("console.heldBy", "Holder", *each.Holder)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\n", each.Name, state, each.ATR)
 		}
 		if len(object.Readers) == 0 {
 			fmt.Fprintln(w, con.t("error.READER_NONE.title"))
