@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"walletcompanion/assets/lang"
 	"walletcompanion/wallet"
 	"walletcompanion/wallet/wallettest"
 )
@@ -436,6 +437,29 @@ func statusTable(t testing.TB, _ *source) string {
 	}
 	require.Greater(t, len(rows), 20)
 	return table([]string{"SW", "含义 Meaning"}, rows)
+}
+
+// statusCommands are the commands that a status word may answer in its own way.
+var statusCommands = []string{
+	"SELECT", "READ BINARY", "READ RECORD", "GET BALANCE", "VERIFY", "INITIALIZE FOR LOAD", "CREDIT FOR LOAD",
+	"INITIALIZE FOR PURCHASE", "DEBIT FOR PURCHASE", "GET TRANSACTION PROVE",
+}
+
+// statusCommandTable tells what people read where a meaning depends on the command.
+func statusCommandTable(t testing.TB, _ *source) string {
+	zh, en := lang.Texts(lang.Chinese), lang.Texts(lang.English)
+	var rows [][]string
+	for _, command := range statusCommands {
+		before := len(rows)
+		for value := range 0x10000 {
+			key := wallet.StatusKey(command, wallet.SW(value))
+			if !strings.HasPrefix(key, "status.any.") && key != "status.unknown" {
+				rows = append(rows, []string{command, code(wallet.SW(value).String()), zh.T(key, nil), en.T(key, nil)})
+			}
+		}
+		require.Greater(t, len(rows), before, command)
+	}
+	return table([]string{"指令 Command", "SW", "含义", "Meaning"}, rows)
 }
 
 func guardRules(t testing.TB, s *source) string {

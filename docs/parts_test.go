@@ -5,7 +5,7 @@ import "walletcompanion/wallet"
 // parts are the generated parts by the name in their marker.
 var parts = map[string]part{
 	// card-interface.md
-	"commands": commandTable, "refused": refusedTable, "sweep": sweepTable, "profiles": profileTable, "status-words": statusTable,
+	"commands": commandTable, "refused": refusedTable, "sweep": sweepTable, "profiles": profileTable, "status-words": statusTable, "status-by-command": statusCommandTable,
 	"guard-rules": guardRules, "card-bounds": cardBounds, "card-example": cardExample,
 	// reader-interface.md
 	"reader-states":  constTable("reader", "State", []string{"状态 State", "含义 Meaning"}),

@@ -262,10 +262,9 @@ func TestAccidentHolder(t *testing.T) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// TestHolderIsNamed: another process holds the card, and the reader's state as well
-// as the refusal name its program.
-func TestHolderIsNamed(t *testing.T) {
-	driver, name, _ := present(t)
+// holder is another process that holds the card until its input ends.
+func holder(t *testing.T, name string) (*exec.Cmd, io.Closer) {
+	t.Helper()
 	command := exec.Command("/proc/self/exe", "-test.run=^TestAccidentHolder$")
 	command.Env = append(os.Environ(), holdVariable+"="+name)
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -278,6 +277,30 @@ func TestHolderIsNamed(t *testing.T) {
 	_, err = io.ReadFull(out, first)
 	require.NoError(t, err)
 	require.Equal(t, "held\n", string(first))
+	return command, in
+}
+
+// TestHolderIsKilled: the service takes the card back from a program that died with it.
+func TestHolderIsKilled(t *testing.T) {
+	driver, name, _ := present(t)
+	command, _ := holder(t, name)
+	_, err := driver.Open(within(t, patience), name)
+	require.Equal(t, reader.Busy, reader.ClassOf(err), "%v", err)
+	require.NoError(t, command.Process.Kill())
+	_ = command.Wait()
+	readertest.Await(t, driver, name, reader.StatePresent)
+	session, err := driver.Open(within(t, patience), name)
+	require.NoError(t, err)
+	_, err = session.Transmit(within(t, patience), readertest.SelectPurse)
+	require.NoError(t, err)
+	require.NoError(t, session.Close())
+}
+
+// TestHolderIsNamed: another process holds the card, and the reader's state as well
+// as the refusal name its program.
+func TestHolderIsNamed(t *testing.T) {
+	driver, name, _ := present(t)
+	command, in := holder(t, name)
 	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", command.Process.Pid))
 	require.NoError(t, err)
 	program := strings.TrimSpace(string(comm))
