@@ -153,6 +153,8 @@ func TestListSurvivesTheBinding(t *testing.T) {
 				require.NoError(t, err)
 				require.Len(t, infos, 1)
 			}
+			second.mu.Lock() // the monitor may still be on its way out
+			defer second.mu.Unlock()
 			require.Equal(t, c.contexts == 2, second.calls > 0)
 		})
 	}

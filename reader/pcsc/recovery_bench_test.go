@@ -32,8 +32,8 @@ const (
 	rawVariable = "PCSCTEST_RAW"
 )
 
-// TestBenchSoak taps a card through the real service: 2,000 times (about a quarter of
-// an hour) with WALLET_BENCH_SOAK=1, else 200 times.
+// TestBenchSoak taps a card through the real service: 2,000 times (about half an
+// hour: the virtual reader looks every 400 ms) with WALLET_BENCH_SOAK=1, else 200 times.
 func TestBenchSoak(t *testing.T) {
 	requireBench(t)
 	taps := 200
