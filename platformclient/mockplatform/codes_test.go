@@ -26,28 +26,6 @@ func codeOf(t *testing.T, answer *httptest.ResponseRecorder) string {
 	return refused.Error.Code
 }
 
-func TestPlatform_DaySumsOfAccountAndDevice(t *testing.T) {
-	for _, limited := range []struct {
-		code string
-		edit func(limits *api.Limits)
-	}{
-		{api.CodeLimitAccountSum, func(limits *api.Limits) { limits.AccountDaySum = 60000 }},
-		{api.CodeLimitDeviceSum, func(limits *api.Limits) { limits.DeviceDaySum = 60000 }},
-	} {
-		policy := DefaultPolicy()
-		limited.edit(&policy.Limits)
-		w := newWorld(t, func(config *Config) { config.Policy = &policy })
-		c := w.teller(testPhone)
-		first, second := w.card("6210000100000001", virtualcard.Spec{}), w.card("6210000100000002", virtualcard.Spec{})
-		c.order(first, 50000).init().granted()
-		state := c.order(second, 10001).init().refusedWith(limited.code)
-		require.Equal(t, wallet.Fen(60000), state.LimitFen)
-		require.NotNil(t, state.RetryAfter)
-		c.order(second, 10000).init().granted()
-		w.check()
-	}
-}
-
 func TestPlatform_WrongEvidenceTooOftenSaysSo(t *testing.T) {
 	w := newWorld(t)
 	k := w.card(serial, virtualcard.Spec{})
