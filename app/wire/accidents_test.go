@@ -235,3 +235,54 @@ func TestDemoLeavesRealCardsAlone(t *testing.T) {
 	requireCode(t, "DEMO_REAL_CARD", core.Explain(err))
 	require.Equal(t, opening, card.Balance())
 }
+
+// stallingChip never answers CREDIT FOR LOAD, and does not execute it, until it is woken.
+type stallingChip struct {
+	*virtualcard.Card
+	wake chan struct{}
+}
+
+func (c stallingChip) Transmit(command []byte) ([]byte, error) {
+	if command[1] == 0x52 {
+		<-c.wake
+		return nil, errors.New("woken")
+	}
+	return c.Card.Transmit(command)
+}
+
+// TestSilentCreditLeavesTheOrderOpen: the watchdog of a money command ends the waiting,
+// the order stays open, and once the reader is free again the card settles it.
+func TestSilentCreditLeavesTheOrderOpen(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for the watchdog of a money command, 15 s")
+	}
+	service := pcsctest.Start(t)
+	w := newWorld(t)
+	control := slot(t, service)
+	card := testCard(t, 1)
+	program, err := wire.Open(t.Context(), wire.Options{
+		Reader: "pcsc:" + service.Name(0), Platform: "demo:" + w.platform, ProfileDir: w.profile,
+		DemoCredentials: true, Online: true, CardWait: 20 * time.Second,
+	})
+	require.NoError(t, err)
+	defer program.Close()
+	adopt(t, program, card)
+	stalling := stallingChip{card, make(chan struct{})}
+	control.Insert(stalling)
+	present(t, service)
+	_, err = topUp(program, amount)
+	require.Error(t, err)
+	failure := core.Explain(err)
+	require.True(t, failure.Open(), "%v", err)
+	require.Equal(t, core.ExitOpen, failure.Exit())
+	close(stalling.wake)
+	control.Remove()
+	readertest.Await(t, pcsc.New(), service.Name(0), reader.StateEmpty)
+	require.Equal(t, opening, card.Balance())
+	control.Insert(card)
+	present(t, service)
+	lines, err := settle(program, wallet.IntentCancel)
+	require.NoError(t, err)
+	require.Len(t, lines, 1)
+	require.Equal(t, wallet.StateVoided, lines[0].To)
+}
