@@ -125,6 +125,7 @@ func (s *sqliteStore) commitGroup(group []*change) {
 			_ = s.writer.end(rollback)
 			return
 		}
+		s.commits.Add(1)
 		group[0].err = s.writer.end(commit)
 		return
 	}
@@ -141,11 +142,12 @@ func (s *sqliteStore) commitGroup(group []*change) {
 			kept++
 		}
 	}
-	how := commit
 	if kept == 0 {
-		how = rollback
+		_ = s.writer.end(rollback)
+		return
 	}
-	if err := s.writer.end(how); err != nil && how == commit {
+	s.commits.Add(1)
+	if err := s.writer.end(commit); err != nil {
 		fail(group, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/url"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the database of the reference platform
@@ -102,6 +103,8 @@ type sqliteStore struct {
 	idle   *sync.Cond // of mu: nobody writes
 	busy   bool       // somebody works the queue
 	closed bool
+
+	commits atomic.Int64 // so far
 }
 
 // openStore opens or makes the database and brings it to the present schema.
