@@ -28,8 +28,11 @@ type trip struct {
 	result   time.Duration // CREDIT taken → verified receipt in hand
 	done     time.Time
 	repeats  int   // results that had to be sent again
-	refused  bool  // the platform was busy: nothing was granted
-	err      error // anything else
+	refused  bool  // the platform said that it is busy
+	silent   bool  // no answer came in time: only settling tells what became of it
+	// loggedOut: the answer to a renewal of the login was lost, and with it the login.
+	loggedOut bool
+	err       error // anything else, which no load may cause
 }
 
 // topUp runs one complete order on one card: the same function that the program
@@ -40,8 +43,16 @@ func (k *card) topUp(ctx context.Context, intended time.Time) trip {
 	if made.err == nil {
 		made.err = k.load(ctx, &made)
 	}
-	if busy(made.err) {
+	switch {
+	case busy(made.err):
 		made.refused, made.err = true, nil
+	case platformclient.KindOf(made.err) == platformclient.KindNetwork, wallet.CodeOf(made.err) == wallet.CodeGrantExpired:
+		made.silent, made.err = true, nil
+	case platformclient.KindOf(made.err) == platformclient.KindNotLoggedIn:
+		made.loggedOut, made.err = true, k.owner.login(ctx)
+		if busy(made.err) || platformclient.KindOf(made.err) == platformclient.KindNetwork {
+			made.err = nil // the next one tries again
+		}
 	}
 	made.done = time.Now()
 	return made
@@ -83,7 +94,7 @@ func (k *card) load(ctx context.Context, made *trip) error {
 }
 
 func (k *card) issuer() wallet.Issuer {
-	return k.owner.client.Issuer(func(context.Context) (string, error) { return k.owner.digits, nil })
+	return k.owner.client.Issuer(func(context.Context) (string, error) { return k.owner.demo.PaymentPassword, nil })
 }
 
 // tell is the outbox: the result goes out until the receipt comes back. Client.Result
@@ -142,6 +153,7 @@ func (k *card) settleUnsure(ctx context.Context) error {
 		if err := k.tell(ctx, k.unsure, made); err != nil {
 			return err
 		}
+		k.late++
 		k.unsure = wallet.Entry{}
 		return nil
 	}
@@ -157,8 +169,8 @@ func (k *card) settleUnsure(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if settled.State == nil || settled.State.State != wallet.StateVoided && settled.State.State != wallet.StateLoaded {
-			return errors.New("an order without an answer could not be settled")
+		if settled.State == nil || settled.State.State != wallet.StateVoided {
+			return errors.New("an order without an answer could not be cancelled")
 		}
 	}
 	k.unsure = wallet.Entry{}
@@ -188,7 +200,7 @@ func (i *timedIssuer) RequestLoad(ctx context.Context, ask wallet.LoadAsk) (wall
 // the earlier ones have come back or not. Every latency counts from the moment when
 // its top-up was to begin: a stall of the platform, of the connections or of this
 // generator makes everything behind it late, instead of hiding it.
-func (s *stand) openLoop(ctx context.Context, perSecond int, length time.Duration) []trip {
+func openLoop(ctx context.Context, free chan *card, perSecond int, length time.Duration) []trip {
 	count := int(length.Seconds() * float64(perSecond))
 	trips := make([]trip, count)
 	began := time.Now().Add(50 * time.Millisecond)
@@ -197,9 +209,9 @@ func (s *stand) openLoop(ctx context.Context, perSecond int, length time.Duratio
 		intended := began.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
 		time.Sleep(time.Until(intended))
 		all.Go(func() {
-			k := <-s.free
+			k := <-free
 			trips[i] = k.topUp(ctx, intended)
-			s.free <- k
+			free <- k
 		})
 	}
 	all.Wait()
@@ -237,7 +249,7 @@ func (s *stand) settleAll(ctx context.Context) error {
 			if err == nil {
 				break
 			}
-			if !busy(err) || time.Since(began) > outboxPatience {
+			if !busy(err) && platformclient.KindOf(err) != platformclient.KindNetwork || time.Since(began) > outboxPatience {
 				return err
 			}
 		}
@@ -247,10 +259,11 @@ func (s *stand) settleAll(ctx context.Context) error {
 
 // tally is what a run came to.
 type tally struct {
-	complete, refused, repeats int
-	errors                     map[string]int
-	grants, results            []time.Duration // sorted
-	perSecond                  float64         // complete top-ups, from the first begin to the last receipt
+	complete, refused, silent, loggedOut int
+	repeats                              int
+	errors                    map[string]int
+	grants, results           []time.Duration // sorted
+	perSecond                 float64         // complete top-ups, from the first begin to the last receipt
 }
 
 func count(trips []trip) tally {
@@ -267,6 +280,10 @@ func count(trips []trip) tally {
 		switch {
 		case one.refused:
 			sum.refused++
+		case one.silent:
+			sum.silent++
+		case one.loggedOut && one.err == nil:
+			sum.loggedOut++
 		case one.err != nil:
 			sum.errors[one.err.Error()]++
 		default:
