@@ -27,9 +27,9 @@ type trip struct {
 	grant    time.Duration // intended begin → verified grant in hand
 	result   time.Duration // CREDIT taken → verified receipt in hand
 	done     time.Time
-	repeats  int   // results that had to be sent again
-	refused  bool  // the platform said that it is busy
-	silent   bool  // no answer came in time: only settling tells what became of it
+	repeats  int  // results that had to be sent again
+	refused  bool // the platform said that it is busy
+	silent   bool // no answer came in time: only settling tells what became of it
 	// loggedOut: the answer to a renewal of the login was lost, and with it the login.
 	loggedOut bool
 	err       error // anything else, which no load may cause
@@ -249,7 +249,10 @@ func (s *stand) settleAll(ctx context.Context) error {
 			if err == nil {
 				break
 			}
-			if !busy(err) && platformclient.KindOf(err) != platformclient.KindNetwork || time.Since(began) > outboxPatience {
+			if platformclient.KindOf(err) == platformclient.KindNotLoggedIn {
+				err = k.owner.login(ctx) // and once more
+			}
+			if err != nil && !busy(err) && platformclient.KindOf(err) != platformclient.KindNetwork || time.Since(began) > outboxPatience {
 				return err
 			}
 		}
@@ -261,9 +264,9 @@ func (s *stand) settleAll(ctx context.Context) error {
 type tally struct {
 	complete, refused, silent, loggedOut int
 	repeats                              int
-	errors                    map[string]int
-	grants, results           []time.Duration // sorted
-	perSecond                 float64         // complete top-ups, from the first begin to the last receipt
+	errors                               map[string]int
+	grants, results                      []time.Duration // sorted
+	perSecond                            float64         // complete top-ups, from the first begin to the last receipt
 }
 
 func count(trips []trip) tally {

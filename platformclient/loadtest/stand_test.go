@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -145,6 +146,24 @@ func (w *wire) use(connections int) {
 	if before := w.inner.Swap(newTransport(w.profile, connections)); before != nil {
 		before.CloseIdleConnections()
 	}
+}
+
+// warm opens most of the connections, so that no handshakes are measured.
+func (w *wire) warm(t testing.TB) {
+	var all sync.WaitGroup
+	for range w.inner.Load().MaxConnsPerHost {
+		all.Go(func() {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.profile.URL+api.PathHello, nil)
+			if err != nil {
+				return
+			}
+			if response, err := w.inner.Load().RoundTrip(request); err == nil {
+				_, _ = io.Copy(io.Discard, response.Body)
+				_ = response.Body.Close()
+			}
+		})
+	}
+	all.Wait()
 }
 
 // RoundTrip implements http.RoundTripper.

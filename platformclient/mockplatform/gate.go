@@ -20,14 +20,21 @@ import (
 // by waiting. They wait longer, too, since their card has taken its value and nobody
 // stands beside it any more.
 
+//
+// How many requests are worked on at once follows from how long the work takes: what
+// is right for a fast disk would hold a slow one's requests for longer than a client
+// listens.
+
 const (
-	defaultAtOnce  = 64              // requests worked on at once, as many as one commit holds
-	loginsAtOnce   = 8               // of those that hash passwords, two of them at a time
-	waitingPerWork = 4               // requests that may wait for each place
-	settlingShare  = 4               // times as many where they settle orders
-	maxWait        = 2 * time.Second // of a request that begins something
-	maxWaitSettle  = 5 * time.Second // of a request that settles something
-	ordinaryTurn   = 4               // every fourth place that becomes free is for those that begin something
+	defaultAtOnce  = 64                     // requests worked on at most at once, as many as one commit holds
+	leastAtOnce    = 4                      // and at least, however slow the work is
+	workTarget     = 400 * time.Millisecond // work that takes longer than this has too many beside it
+	loginsAtOnce   = 8                      // of those that hash passwords, two of them at a time
+	waitingPerWork = 4                      // requests that may wait for each place
+	settlingShare  = 4                      // times as many where they settle orders
+	maxWait        = 2 * time.Second        // of a request that begins something
+	maxWaitSettle  = 5 * time.Second        // of a request that settles something
+	ordinaryTurn   = 4                      // every fourth place that becomes free is for those that begin something
 )
 
 // lane says which queue of which gate a route waits in.
@@ -51,22 +58,25 @@ func laneOf(path string) lane {
 	return laneBegin
 }
 
-// gate lets a number of requests through at once. The zero gate lets nobody through.
+// gate lets a number of requests through at once.
 type gate struct {
-	places int
+	most int // places when work is quick
 
 	mu      sync.Mutex
+	places  int // at present
 	working int
-	waiting [2][]chan struct{} // by lane, oldest first; closed when a place is handed over
-	handed  int                // places that were handed over
+	waiting [2][]chan struct{} // by lane, oldest first; closed when a place is given
+	given   int                // places that were given to somebody who waited
 	refused int
+	quick   int       // pieces of work within workTarget since the places last changed
+	shrunk  time.Time // when they last became fewer
 }
 
-func newGate(places int) *gate { return &gate{places: places} }
+func newGate(places int) *gate { return &gate{most: places, places: places} }
 
 // enter waits for a place and reports whether there was one. Who got one must leave.
 func (g *gate) enter(ctx context.Context, in lane) bool {
-	patience, room, queue := maxWait, g.places*waitingPerWork, 0
+	patience, room, queue := maxWait, g.most*waitingPerWork, 0
 	if in == laneSettle {
 		patience, room, queue = maxWaitSettle, room*settlingShare, 1
 	}
@@ -97,28 +107,48 @@ func (g *gate) enter(ctx context.Context, in lane) bool {
 	defer g.mu.Unlock()
 	i := slices.Index(g.waiting[queue], turn)
 	if i < 0 {
-		return true // the place was handed over just now
+		return true // the place was given just now
 	}
 	g.waiting[queue] = slices.Delete(g.waiting[queue], i, i+1)
 	g.refused++
 	return false
 }
 
-// leave hands the place over to whoever waits, those that settle first.
-func (g *gate) leave() {
+// leave gives the place to whoever waits, those that settle first. took is how long
+// the work needed it.
+func (g *gate) leave(took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.handed++
-	queue := 1
-	if len(g.waiting[1]) == 0 || g.handed%ordinaryTurn == 0 && len(g.waiting[0]) > 0 {
-		queue = 0
+	g.working--
+	g.adapt(took)
+	for g.working < g.places {
+		queue := 1
+		if len(g.waiting[1]) == 0 || g.given%ordinaryTurn == ordinaryTurn-1 && len(g.waiting[0]) > 0 {
+			queue = 0
+		}
+		if len(g.waiting[queue]) == 0 {
+			return
+		}
+		close(g.waiting[queue][0])
+		g.waiting[queue][0], g.waiting[queue] = nil, g.waiting[queue][1:]
+		g.given++
+		g.working++
 	}
-	if len(g.waiting[queue]) == 0 {
-		g.working--
+}
+
+// adapt takes half of the places away when work takes too long, at most once in
+// the time that the work should take, and gives one back after as many quick pieces
+// of work as there are places.
+func (g *gate) adapt(took time.Duration) {
+	if took <= workTarget {
+		if g.quick++; g.quick >= g.places && g.places < g.most {
+			g.places, g.quick = g.places+1, 0
+		}
 		return
 	}
-	close(g.waiting[queue][0])
-	g.waiting[queue][0], g.waiting[queue] = nil, g.waiting[queue][1:]
+	if now := time.Now(); now.Sub(g.shrunk) >= workTarget {
+		g.places, g.quick, g.shrunk = min(g.most, max(leastAtOnce, g.places/2)), 0, now
+	}
 }
 
 // retryAfter is how many seconds a refused request should stay away: one to three in

@@ -39,10 +39,10 @@ func TestGate_SettlingGoesFirstAndNobodyStarves(t *testing.T) {
 			queueAt(g, laneSettle, name, told)
 		}
 		for _, want := range []string{"result 1", "result 2", "result 3", "new 1", "result 4", "new 2"} {
-			g.leave()
+			g.leave(0)
 			require.Equal(t, want, <-told)
 		}
-		g.leave()
+		g.leave(0)
 		require.Zero(t, g.working)
 	})
 }
@@ -64,7 +64,7 @@ func TestGate_WaitsForABoundedTime(t *testing.T) {
 		synctest.Wait()
 		leave()
 		require.Equal(t, "false", <-told, "who has gone waits no longer")
-		g.leave()
+		g.leave(0)
 		require.True(t, g.enter(t.Context(), laneBegin), "who gave up holds no place")
 	})
 }
@@ -85,10 +85,54 @@ func TestGate_WaitingRoomsAreBounded(t *testing.T) {
 		require.False(t, g.enter(t.Context(), laneSettle), "so is this one")
 		require.Contains(t, []string{"1", "2", "3"}, g.retryAfter())
 		for range 2 + 2*waitingPerWork*(1+settlingShare) {
-			g.leave()
+			g.leave(0)
 		}
 		synctest.Wait()
 		require.Zero(t, g.working)
+	})
+}
+
+// Slow work takes places away, quick work gives them back, one by one.
+func TestGate_PlacesFollowTheWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(64)
+		work := func(took time.Duration) {
+			require.True(t, g.enter(t.Context(), laneBegin))
+			time.Sleep(took)
+			g.leave(took)
+		}
+		for range 10 { // ten that ended at the same moment are one sign, not ten
+			require.True(t, g.enter(t.Context(), laneBegin))
+		}
+		for range 10 {
+			g.leave(2 * workTarget)
+		}
+		require.Equal(t, 32, g.places)
+		for range 20 {
+			work(2 * workTarget)
+		}
+		require.Equal(t, leastAtOnce, g.places, "never fewer")
+		told := make(chan string, 10)
+		for range leastAtOnce {
+			require.True(t, g.enter(t.Context(), laneBegin))
+		}
+		queueAt(g, laneBegin, "next", told)
+		require.Empty(t, told, "the places are fewer in earnest")
+		g.leave(0)
+		require.Equal(t, "next", <-told)
+		for range leastAtOnce {
+			g.leave(0)
+		}
+		require.Zero(t, g.working)
+		for range 64 * 64 {
+			work(workTarget)
+		}
+		require.Equal(t, 64, g.places, "never more")
+
+		few := newGate(1)
+		require.True(t, few.enter(t.Context(), laneBegin))
+		few.leave(time.Minute)
+		require.Equal(t, 1, few.places, "a gate that was made narrow stays so")
 	})
 }
 
@@ -124,10 +168,10 @@ func TestHandler_OverloadIsToldToComeBack(t *testing.T) {
 		defer gate.mu.Unlock()
 		return len(gate.waiting[1]) == 1
 	}, 10*time.Second, time.Millisecond)
-	gate.leave()
+	gate.leave(0)
 	require.Equal(t, wallet.StateLoaded, (<-settled).State, "before the four who came earlier")
 	for range waitingPerWork {
-		gate.leave()
+		gate.leave(0)
 	}
 	require.Zero(t, w.check().OpenOrders, "nothing was begun")
 	require.Equal(t, http.StatusOK, order.send().Code, "the same request, the same key")

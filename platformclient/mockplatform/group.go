@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"sync/atomic"
+	"time"
 )
 
 // One commit costs one write that the disk must confirm, whether it holds one order
@@ -14,9 +15,10 @@ import (
 // fails fails them all. A change that finds nobody waiting is committed at once.
 
 const (
-	maxGroup = 64 // changes in one commit
-	commit   = "COMMIT"
-	rollback = "ROLLBACK"
+	maxGroup  = 64 // changes in one commit
+	groupTime = 50 * time.Millisecond
+	commit    = "COMMIT"
+	rollback  = "ROLLBACK"
 )
 
 var (
@@ -83,9 +85,12 @@ func (s *sqliteStore) workQueue() {
 		if len(group) == 0 {
 			return
 		}
-		s.commitGroup(group)
-		for _, c := range group {
-			close(c.done)
+		for len(group) > 0 {
+			ran := s.commitGroup(group)
+			for _, c := range group[:ran] {
+				close(c.done)
+			}
+			group = group[ran:]
 		}
 	}
 }
@@ -113,30 +118,33 @@ func (s *sqliteStore) nextGroup() (group []*change) {
 	return group
 }
 
-// commitGroup runs the changes of a group and commits them. Their err is set when it
-// returns.
-func (s *sqliteStore) commitGroup(group []*change) {
+// commitGroup runs changes of a group, from the first one on, and commits them. It
+// returns how many it ran: slow ones are not collected, so that the first is not told
+// late for the sake of the last. Their err is set when it returns.
+func (s *sqliteStore) commitGroup(group []*change) (ran int) {
 	if err := s.writer.open(); err != nil {
 		fail(group, err)
-		return
+		return len(group)
 	}
 	if len(group) == 1 {
 		if s.runChange(group[0]); group[0].err != nil {
 			_ = s.writer.end(rollback)
-			return
+			return 1
 		}
 		s.commits.Add(1)
 		group[0].err = s.writer.end(commit)
-		return
+		return 1
 	}
-	kept := 0
-	for _, c := range group {
+	began, kept := time.Now(), 0
+	for ran < len(group) && time.Since(began) < groupTime {
+		c := group[ran]
+		ran++
 		if err := s.runBehindSavepoint(c); err != nil {
 			// SQLite has ended the transaction by itself, for a full disk perhaps:
-			// nothing of the group stands.
+			// nothing of it stands.
 			s.writer.drop()
-			fail(group, err)
-			return
+			fail(group[:ran], err)
+			return ran
 		}
 		if c.err == nil {
 			kept++
@@ -144,12 +152,13 @@ func (s *sqliteStore) commitGroup(group []*change) {
 	}
 	if kept == 0 {
 		_ = s.writer.end(rollback)
-		return
+		return ran
 	}
 	s.commits.Add(1)
 	if err := s.writer.end(commit); err != nil {
-		fail(group, err)
+		fail(group[:ran], err)
 	}
+	return ran
 }
 
 // fail tells all that have no error of their own yet.

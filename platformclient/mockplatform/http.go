@@ -94,7 +94,8 @@ func (p *Platform) serve(route string, auth authFunc, handler handlerFunc) http.
 			p.write(w, failure(http.StatusServiceUnavailable, api.CodeBusy, "the platform is busy; try again in a few seconds"))
 			return
 		}
-		defer gate.leave()
+		began := time.Now()
+		defer func() { gate.leave(time.Since(began)) }()
 		// A client that goes away does not stop a transaction half-way.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), 30*time.Second)
 		defer cancel()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -127,16 +128,30 @@ func TestStore_FailedCommitFailsTheWholeGroup(t *testing.T) {
 }
 
 // SQLite ends a transaction by itself when the disk is full, for instance.
-func TestStore_LostTransactionFailsTheWholeGroup(t *testing.T) {
+func TestStore_LostTransactionFailsWhatRanInIt(t *testing.T) {
 	s := newStore(t)
 	told := together(t, s, write("a"), func(tx *Tx) error { return tx.exec(`ROLLBACK`) }, write("b"))
-	for i, err := range told {
-		require.Error(t, err, "change %d", i)
-	}
-	require.Empty(t, names(t, s))
+	require.Error(t, told[0], "it was undone")
+	require.Error(t, told[1])
+	require.NoError(t, told[2], "it had not run yet, and got a transaction of its own")
+	require.Equal(t, []string{"b"}, names(t, s))
 	require.Error(t, s.Update(t.Context(), func(tx *Tx) error { return tx.exec(`ROLLBACK`) }), "alone as well")
 	require.NoError(t, s.Update(t.Context(), write("c")))
-	require.Equal(t, []string{"c"}, names(t, s))
+	require.Equal(t, []string{"b", "c"}, names(t, s))
+}
+
+// Slow changes do not keep each other's answers.
+func TestStore_SlowChangesAreNotCollected(t *testing.T) {
+	s := newStore(t)
+	before := s.commits.Load()
+	told := together(t, s, slices.Repeat([]func(*Tx) error{func(tx *Tx) error {
+		time.Sleep(groupTime)
+		return write("a")(tx)
+	}}, 3)...)
+	for _, err := range told {
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 4, s.commits.Load()-before)
 }
 
 func TestStore_GroupIsOneCommit(t *testing.T) {
