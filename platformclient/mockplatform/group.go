@@ -15,8 +15,8 @@ import (
 // fails fails them all. A change that finds nobody waiting is committed at once.
 
 const (
-	maxGroup  = 64 // changes in one commit
-	groupTime = 50 * time.Millisecond
+	maxGroup  = 64                    // changes in one commit
+	groupTime = 50 * time.Millisecond // after which a commit waits for no further change
 	commit    = "COMMIT"
 	rollback  = "ROLLBACK"
 )
@@ -136,7 +136,7 @@ func (s *sqliteStore) commitGroup(group []*change) (ran int) {
 		return 1
 	}
 	began, kept := time.Now(), 0
-	for ran < len(group) && time.Since(began) < groupTime {
+	for ran < len(group) && time.Since(began) < s.patience {
 		c := group[ran]
 		ran++
 		if err := s.runBehindSavepoint(c); err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the database of the reference platform
@@ -104,7 +105,8 @@ type sqliteStore struct {
 	busy   bool       // somebody works the queue
 	closed bool
 
-	commits atomic.Int64 // so far
+	patience time.Duration // groupTime
+	commits  atomic.Int64  // so far
 }
 
 // openStore opens or makes the database and brings it to the present schema.
@@ -119,6 +121,7 @@ func openStore(ctx context.Context, file string) (Store, error) {
 	}
 	store := &sqliteStore{
 		write: write, read: read, readers: make(chan *connection, maxReaders), writer: newConnection(write, "BEGIN IMMEDIATE"),
+		patience: groupTime,
 	}
 	store.idle = sync.NewCond(&store.mu)
 	for range maxReaders {
