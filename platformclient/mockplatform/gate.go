@@ -19,7 +19,6 @@ import (
 // orders whose money is held already, while an order that is not begun loses nothing
 // by waiting. They wait longer, too, since their card has taken its value and nobody
 // stands beside it any more.
-
 //
 // How many requests are worked on at once follows from how long the work takes: what
 // is right for a fast disk would hold a slow one's requests for longer than a client
