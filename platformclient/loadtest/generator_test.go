@@ -24,6 +24,7 @@ const outboxPatience = 60 * time.Second
 // trip is one top-up with its times.
 type trip struct {
 	intended time.Time     // when it was to begin, whoever was late
+	started  time.Time     // when it did begin
 	grant    time.Duration // intended begin → verified grant in hand
 	result   time.Duration // CREDIT taken → verified receipt in hand
 	done     time.Time
@@ -38,7 +39,7 @@ type trip struct {
 // topUp runs one complete order on one card: the same function that the program
 // runs, guard and signatures included, and then the result until its receipt is there.
 func (k *card) topUp(ctx context.Context, intended time.Time) trip {
-	made := trip{intended: intended}
+	made := trip{intended: intended, started: time.Now()}
 	made.err = k.settleUnsure(ctx)
 	if made.err == nil {
 		made.err = k.load(ctx, &made)

@@ -15,10 +15,11 @@ import (
 // 503 and Retry-After, instead of making every card on every reader wait until it
 // has to be given up.
 //
-// Money that is under way comes first: results, attempts and abandoned keys settle
-// orders whose money is held already, while an order that is not begun loses nothing
-// by waiting. They wait longer, too, since their card has taken its value and nobody
-// stands beside it any more.
+// Money that is under way comes first: results and attempts settle orders whose money
+// is held already, while an order that is not begun loses nothing by waiting. They
+// wait longer, too, since their card has taken its value and nobody stands beside it
+// any more. Abandoning a key is not among them: most of those keys were refused here,
+// and as many of them would come as orders were refused.
 //
 // How many requests are worked on at once follows from how long the work takes: what
 // is right for a fast disk would hold a slow one's requests for longer than a client
@@ -48,8 +49,7 @@ const (
 // laneOf is the lane of a route.
 func laneOf(path string) lane {
 	switch path {
-	case api.PathResult, api.PathAttempts, api.PathAbandon,
-		api.PathPurchaseResult, api.PathPurchaseAttempts, api.PathPurchaseAbandon:
+	case api.PathResult, api.PathAttempts, api.PathPurchaseResult, api.PathPurchaseAttempts:
 		return laneSettle
 	case api.PathDevices, api.PathSession:
 		return laneLogin
