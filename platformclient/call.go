@@ -178,30 +178,39 @@ func orSent(err error, sent bool) error {
 // transmit sends the same bytes once, and once more after silence where the call
 // allows it. A connection that had been idle and broke without an answer is the
 // usual case of silence, and harmless under one key: it is tried again for every
-// call.
+// call. A platform that is busy and says when to come back is believed, for as long
+// as an answer may take; one that does not say is asked once more.
 func (c *Client) transmit(ctx context.Context, call call, body []byte, key ed25519.PrivateKey, nonce, token string) (answer, error) {
 	request, err := c.build(call, body, key, nonce, token)
 	if err != nil {
 		return answer{}, localError(err)
 	}
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval = 200 * time.Millisecond
-	sentBefore := false
+	growing := backoff.NewExponentialBackOff()
+	growing.InitialInterval = 200 * time.Millisecond
+	wait := &politeBackOff{BackOff: growing}
+	began, sentBefore, vague := time.Now(), false, 0 // vague: failures after which nobody said when to come back
 	result, err := backoff.Retry(ctx, func() (answer, error) {
 		result, reused, err := c.once(ctx, call, request, body)
 		if err == nil && !(call.retry && isOverload(result.status)) {
 			return result, nil
 		}
 		if err == nil {
-			return result, statusError(result)
+			err, sentBefore = statusError(result), true
+		} else {
+			sentBefore = sentBefore || err.Sent
+			err.Sent = sentBefore
+			if err.Kind != KindNetwork || !(call.retry || reused) {
+				return answer{}, backoff.Permanent(err)
+			}
 		}
-		sentBefore = sentBefore || err.Sent
-		err.Sent = sentBefore
-		if err.Kind != KindNetwork || !(call.retry || reused) {
+		if wait.asked = err.RetryAfter; wait.asked == 0 {
+			vague++
+		}
+		if vague > 1 || wait.asked > 0 && time.Since(began)+wait.asked > busyPatience {
 			return answer{}, backoff.Permanent(err)
 		}
 		return answer{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxTries(2))
+	}, backoff.WithBackOff(wait))
 	if err == nil {
 		return result, nil
 	}
@@ -209,6 +218,17 @@ func (c *Client) transmit(ctx context.Context, call call, body []byte, key ed255
 		return answer{}, failure
 	}
 	return answer{}, &Error{Kind: KindNetwork, Code: CodeNetwork, Sent: sentBefore, Err: err}
+}
+
+// politeBackOff waits at least as long as the platform asked.
+type politeBackOff struct {
+	backoff.BackOff
+	asked time.Duration
+}
+
+// NextBackOff implements backoff.BackOff.
+func (p *politeBackOff) NextBackOff() time.Duration {
+	return max(p.asked, p.BackOff.NextBackOff())
 }
 
 // build makes and signs the request that transmit sends.

@@ -23,6 +23,7 @@ const (
 	tlsTimeout     = 3 * time.Second
 	moneyTimeout   = 6 * time.Second  // answer of loads, purchases and attempts, then one retry
 	answerTimeout  = 10 * time.Second // answer of everything else
+	busyPatience   = 6 * time.Second  // how long a busy platform is asked again: a card session lives 15 s
 	nonceLife      = 5 * time.Minute
 	idleTimeout    = 90 * time.Second
 	maxHeaderBytes = 64 << 10

@@ -57,6 +57,7 @@ type Config struct {
 	Hooks  Hooks
 	Policy *api.Policy // nil: DefaultPolicy
 	Rules  rules.Rules // the zero value is the platform's own set
+	AtOnce int         // requests worked on at once, further ones wait or are refused; 0: 64
 }
 
 // Platform is a reference platform over one directory. Several processes may open
@@ -72,7 +73,8 @@ type Platform struct {
 	signers [2]ed25519.PrivateKey
 	sealKey hpke.PrivateKey
 	hashing chan struct{} // two Argon2id at a time
-	places  chan struct{} // maxAtOnce requests at a time
+	work    *gate         // of all requests but
+	logins  *gate         // those that hash passwords
 	senders *senderLimit
 	handler http.Handler
 	listed  []Route       // what handler serves
@@ -111,7 +113,10 @@ func Open(config Config) (*Platform, error) {
 		config.Random = rand.Reader
 	}
 	p := &Platform{config: config, policy: DefaultPolicy(), senders: newSenderLimit(), paid: make(chan struct{}, 1)}
-	p.hashing, p.places = make(chan struct{}, 2), make(chan struct{}, maxAtOnce)
+	if config.AtOnce <= 0 {
+		config.AtOnce = defaultAtOnce
+	}
+	p.hashing, p.work, p.logins = make(chan struct{}, 2), newGate(config.AtOnce), newGate(loginsAtOnce)
 	if config.Policy != nil {
 		p.policy = *config.Policy
 	}
