@@ -49,6 +49,21 @@ func purchaseScript(profile cardProfile) wallet.Script {
 	return script
 }
 
+// signScripts signs what every session answer publishes. The scripts change only with
+// the program, so that once for each start is enough.
+func (p *Platform) signScripts() (signed []wallet.Signed, err error) {
+	for _, profile := range cardProfiles {
+		for _, script := range []wallet.Script{openScript(profile), purchaseScript(profile)} {
+			one, err := p.sign(wallet.DomainScript, script)
+			if err != nil {
+				return nil, err
+			}
+			signed = append(signed, one)
+		}
+	}
+	return signed, nil
+}
+
 // openStepASN and openStepInit are places in the answers to openScript.
 const (
 	openStepASN  = 1

@@ -269,6 +269,7 @@ func (w *world) openPlatform() {
 	w.count("platform", "starts")
 	p, err := mockplatform.Open(mockplatform.Config{
 		Dir: dir, Demo: true, Policy: &w.policy, Random: random, Rules: w.plan.Rules,
+		HashCost: mockplatform.HashCost{MemoryKiB: 8, Passes: 1}, // nobody guesses passwords here
 		Now: func() time.Time { return time.Now().Add(w.skew) },
 		Hooks: mockplatform.Hooks{
 			BeforeCommit: func(route string) error { return w.dies("before") },
