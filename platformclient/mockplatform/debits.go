@@ -17,6 +17,7 @@ type debiting struct {
 	tx       *Tx
 	c        *call
 	purchase *purchase
+	grant    *wallet.PurchaseGrant // as the sender brought it; nil: none
 	card     *card
 	load     *order // an open load of the card
 
@@ -53,7 +54,14 @@ func reportDebit(c *call) (reply, error) {
 		if !ok {
 			return nil, nil
 		}
-		return nil, s.checkProbe(loadCommand{probeAmount, s.purchase.probe}, answer)
+		// The card was asked over the probe of the grant, which a restore has replaced
+		// since, where there was one: the answer proves nothing then, and is no wrong
+		// evidence either.
+		probe := s.purchase.probe
+		if s.grant != nil {
+			probe = s.grant.ProbeTID
+		}
+		return nil, s.checkProbe(loadCommand{probeAmount, probe}, answer)
 	})
 }
 
@@ -160,7 +168,7 @@ func (p *Platform) startDebiting(tx *Tx, c *call, signed *wallet.Signed) (*debit
 	case b == nil:
 		return nil, refused(http.StatusNotFound, api.CodeNotFound, "there is no such purchase"), nil
 	}
-	s := &debiting{p: p, tx: tx, c: c, purchase: b}
+	s := &debiting{p: p, tx: tx, c: c, purchase: b, grant: grant}
 	if s.card, err = findCard(tx, b.asn); err != nil {
 		return nil, nil, err
 	}

@@ -58,6 +58,9 @@ type Config struct {
 	Policy *api.Policy // nil: DefaultPolicy
 	Rules  rules.Rules // the zero value is the platform's own set
 
+	// Callbacks carries what merchants are told; nil: the network.
+	Callbacks http.RoundTripper
+
 	// HashCost of new and known passwords; the zero value is DefaultHashCost. It
 	// belongs to the directory: hashes of another cost do not fit. Only tests whose
 	// passwords protect nothing take less.

@@ -163,7 +163,8 @@ func (c *computer) writable() {
 // afterCommand is where the process may die between a card's answer and its reading.
 func (c *computer) afterCommand(line wallet.TraceLine) {
 	perMille := 3
-	if line.Name == "CREDIT FOR LOAD" || line.Name == "INITIALIZE FOR LOAD" {
+	switch line.Name {
+	case "CREDIT FOR LOAD", "INITIALIZE FOR LOAD", "DEBIT FOR PURCHASE", "INITIALIZE FOR PURCHASE":
 		perMille = 20
 	}
 	if line.Session != wallet.SessionQuery && c.w.happens("kill after command", perMille) {
@@ -197,7 +198,7 @@ func (p platform) Session() core.Session {
 	s := p.Client.Session()
 	return core.Session{
 		LoggedIn: s.LoggedIn, User: s.User, Phone: s.Phone, Device: s.Device, Cards: s.Cards, Policy: s.Policy, Scripts: s.Scripts,
-		OpenOrders: s.OpenOrders, Epoch: s.Epoch, Watermark: s.Watermark, Demo: s.Demo,
+		OpenOrders: s.OpenOrders, OpenPurchases: s.OpenPurchases, PurchaseScripts: s.PurchaseScripts, Epoch: s.Epoch, Watermark: s.Watermark, Demo: s.Demo,
 	}
 }
 

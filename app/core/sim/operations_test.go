@@ -24,6 +24,9 @@ type operation struct {
 func operations() []operation {
 	return []operation{
 		{"topup", 60, func(w *world, c *computer) { w.someCard(c); w.topUp(c) }},
+		{"pay", 34, func(w *world, c *computer) { w.someCard(c); w.pay(c) }},
+		{"unload", 8, func(w *world, c *computer) { w.someCard(c); w.unload(c) }},
+		{"callbacks", 4, func(w *world, c *computer) { w.tellMerchants() }},
 		{"settle", 14, func(w *world, c *computer) { w.someCard(c); w.sync(c, wallet.IntentSettle) }},
 		{"complete", 9, func(w *world, c *computer) { w.someCard(c); w.sync(c, wallet.IntentComplete) }},
 		{"cancel", 9, func(w *world, c *computer) { w.someCard(c); w.sync(c, wallet.IntentCancel) }},
@@ -127,7 +130,9 @@ func (w *world) touch(c *computer, k *chip) {
 			w.sync(c, wallet.IntentSettle)
 			return
 		}
-		switch w.luck.IntN(4) {
+		switch w.luck.IntN(6) {
+		case 4:
+			w.pay(c)
 		case 0:
 			w.sync(c, wallet.IntentCancel)
 		case 1:
@@ -209,6 +214,7 @@ func (w *world) sync(c *computer, intent wallet.Intent) []core.SyncLine {
 	for _, line := range lines {
 		w.say("  %s %s: %s by %s", line.Order, line.From, line.To, line.Evidence)
 		w.count("settled", string(line.To)+" by "+line.Evidence)
+		w.factsAreTrue(line)
 	}
 	w.note(err)
 	return lines
@@ -226,6 +232,9 @@ func (w *world) timePasses(*computer) {
 	pause := pauses[w.luck.IntN(len(pauses))]
 	w.say("  %v", pause)
 	time.Sleep(pause)
+	if w.luck.IntN(2) == 0 {
+		w.settleDoubtful()
+	}
 	if w.luck.IntN(20) == 0 {
 		time.Sleep(56 * 24 * time.Hour)
 		count, err := w.platform.SuspendOld(ctx())

@@ -18,8 +18,8 @@ import (
 func scenario(t *testing.T, play func(t *testing.T, w *world, c *computer, k *chip)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, dir: dir, grants: map[wallet.TerminalNumber]wallet.Grant{}, mayRestore: true, luck: rand.New(rand.NewPCG(1, 1))}
-		w.report.Counts = map[string]int{}
+		w := newWorld(t, dir)
+		w.mayRestore, w.luck = true, rand.New(rand.NewPCG(1, 1))
 		defer w.close()
 		defer func() {
 			if trouble := recover(); trouble != nil {

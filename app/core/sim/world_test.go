@@ -76,10 +76,14 @@ type world struct {
 	computers []*computer
 	rogue     *rogue // nil in most worlds
 	grants    map[wallet.TerminalNumber]wallet.Grant
-	late      []lateRequest
-	downFor   int // requests that find the network cut
-	dieAt     string
-	rescued   int // times that staff had to be called
+	shop      *shop
+	// authorised are the debits that the platform allowed, by the terminal number over
+	// which the card opened its purchase.
+	authorised map[wallet.TerminalNumber]wallet.PurchaseGrant
+	late       []lateRequest
+	downFor    int // requests that find the network cut
+	dieAt      string
+	rescued    int // times that staff had to be called
 }
 
 // stream makes an independent source of randomness for one part of the world.
@@ -142,8 +146,8 @@ func run(t *testing.T, plan Plan) (report Report, err error) {
 	}
 	defer os.RemoveAll(dir)
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, plan: plan, dir: dir, grants: map[wallet.TerminalNumber]wallet.Grant{}}
-		w.report.Counts, w.report.Failed = map[string]int{}, -1
+		w := newWorld(t, dir)
+		w.plan, w.report.Failed = plan, -1
 		defer func() { report = w.report }()
 		defer w.close()
 		defer func() {
@@ -162,6 +166,15 @@ func run(t *testing.T, plan Plan) (report Report, err error) {
 		w.settleAll()
 	})
 	return report, err
+}
+
+func newWorld(t *testing.T, dir string) *world {
+	w := &world{
+		t: t, dir: dir, grants: map[wallet.TerminalNumber]wallet.Grant{}, authorised: map[wallet.TerminalNumber]wallet.PurchaseGrant{},
+	}
+	w.shop = &shop{w: w, told: map[string]api.ShopCallback{}}
+	w.report.Counts = map[string]int{}
+	return w
 }
 
 // scratch is a folder in memory where the system has one: the promise that a commit
@@ -269,8 +282,9 @@ func (w *world) openPlatform() {
 	w.count("platform", "starts")
 	p, err := mockplatform.Open(mockplatform.Config{
 		Dir: dir, Demo: true, Policy: &w.policy, Random: random, Rules: w.plan.Rules,
-		HashCost: mockplatform.HashCost{MemoryKiB: 8, Passes: 1}, // nobody guesses passwords here
-		Now: func() time.Time { return time.Now().Add(w.skew) },
+		Callbacks: w.shop,
+		HashCost:  mockplatform.HashCost{MemoryKiB: 8, Passes: 1}, // nobody guesses passwords here
+		Now:       func() time.Time { return time.Now().Add(w.skew) },
 		Hooks: mockplatform.Hooks{
 			BeforeCommit: func(route string) error { return w.dies("before") },
 			AfterCommit:  func(route string) error { return w.dies("after") },

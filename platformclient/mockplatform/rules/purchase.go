@@ -108,7 +108,7 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	}
 	if e.MAC1 != nil {
 		if stop, found := checkProbe(p, e, rules); found {
-			stop.KeepTAC = validTAC
+			stop.KeepTAC, stop.KeepMAC2 = validTAC, validTAC && e.MAC2 != nil && e.MAC2.Valid
 			return stop
 		}
 	}
