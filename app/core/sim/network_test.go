@@ -42,7 +42,7 @@ func (n wire) RoundTrip(request *http.Request) (*http.Response, error) {
 		late.body, _ = io.ReadAll(request.Body)
 		request.Body.Close()
 	}
-	if w.rogue != nil && w.rogue.c == n.c {
+	if w.rogue != nil && (w.rogue.c == n.c || w.rogue.second == n.c) {
 		w.rogue.recorded = append(w.rogue.recorded, late)
 	}
 	if w.downFor > 0 {

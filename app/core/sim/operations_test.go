@@ -21,8 +21,8 @@ type operation struct {
 	do     func(w *world, c *computer)
 }
 
-func operations() []operation {
-	return []operation{
+func (w *world) operations() []operation {
+	all := []operation{
 		{"topup", 60, func(w *world, c *computer) { w.someCard(c); w.topUp(c) }},
 		{"pay", 34, func(w *world, c *computer) { w.someCard(c); w.pay(c) }},
 		{"unload", 8, func(w *world, c *computer) { w.someCard(c); w.unload(c) }},
@@ -43,8 +43,11 @@ func operations() []operation {
 		{"restart platform", 2, func(w *world, c *computer) { w.stopPlatform(); w.openPlatform() }},
 		{"backup", 3, (*world).backup},
 		{"restore", 2, (*world).restore},
-		{"rogue", 40, func(w *world, c *computer) { w.rogueMoves() }},
 	}
+	if w.rogue != nil {
+		all = append(all, operation{"rogue", 40, func(w *world, c *computer) { w.rogueMoves() }})
+	}
+	return all
 }
 
 func ctx() context.Context { return context.Background() }
@@ -52,7 +55,7 @@ func ctx() context.Context { return context.Background() }
 // play does one operation after the other. Each has randomness of its own, so that
 // leaving one out changes the others as little as possible.
 func (w *world) play() {
-	table := operations()
+	table := w.operations()
 	sum := 0
 	for _, op := range table {
 		sum += op.weight

@@ -4,7 +4,9 @@ import (
 	"database/sql"
 	"strings"
 
+	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
+	"walletcompanion/wallet/virtualcard"
 )
 
 // bookedPurchase is a purchase as the platform has it.
@@ -145,5 +147,14 @@ func (w *world) checkPurchasesQuiet(b books, staff map[string]bool) {
 	}
 }
 
-// purchaseEndsWithStaff names the purchases of honest people that only staff can end.
-func (w *world) purchaseEndsWithStaff(bookedPurchase) bool { return false }
+// purchaseEndsWithStaff names the purchases of honest people that only staff can end: a
+// card that repeats its random cannot end a purchase session by the probe, and after a
+// restore the balance of a card may also lack what other lost purchases took.
+func (w *world) purchaseEndsWithStaff(o bookedPurchase) bool {
+	for _, k := range w.chips {
+		if k.ASN().String() == o.asn && k.Variant() == virtualcard.SameRandom {
+			return o.cause == string(rules.CauseRepeatedRandom) || o.cause == string(rules.CauseAge)
+		}
+	}
+	return w.restores > 0 && (o.cause == string(rules.CauseSum) || o.cause == string(rules.CauseBalance) || o.cause == string(rules.CauseAge))
+}

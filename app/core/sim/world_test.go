@@ -194,6 +194,7 @@ func (w *world) close() {
 	}
 	if w.rogue != nil {
 		w.rogue.c.close()
+		w.rogue.second.close()
 	}
 	if w.books != nil {
 		w.books.Close()
