@@ -111,6 +111,7 @@ type card struct {
 	profile      string
 	opening      *wallet.Fen
 	floor        uint16
+	restoredSeq  *uint16 // proven counter at the first restore; nil: there was none
 	touchedEpoch int
 	excess       wallet.Fen
 	wrongDay     string
@@ -120,9 +121,9 @@ type card struct {
 func findCard(tx *Tx, asn wallet.ASN) (*card, error) {
 	k := &card{asn: asn}
 	var opening sql.NullInt64
-	found, err := tx.row(`SELECT user, state, grey, type_refused, profile, opening, floor_seq, touched_epoch, excess, wrong_day, wrongs
+	found, err := tx.row(`SELECT user, state, grey, type_refused, profile, opening, floor_seq, restored_seq, touched_epoch, excess, wrong_day, wrongs
 		FROM cards WHERE asn = ?`, []any{asn.String()}, &k.user, &k.state, &k.grey, &k.typeRefused, &k.profile, &opening, &k.floor,
-		&k.touchedEpoch, &k.excess, &k.wrongDay, &k.wrongs)
+		&k.restoredSeq, &k.touchedEpoch, &k.excess, &k.wrongDay, &k.wrongs)
 	if err != nil || !found {
 		return nil, err
 	}

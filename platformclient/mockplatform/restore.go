@@ -154,6 +154,9 @@ func startEpoch(database string, highest int) (BackupReport, error) {
 				return err
 			}
 		}
+		if err := tx.exec(`UPDATE cards SET restored_seq = COALESCE(restored_seq, floor_seq)`); err != nil {
+			return err
+		}
 		if err := p.restorePurchases(tx); err != nil {
 			return err
 		}
@@ -270,6 +273,17 @@ func (p *Platform) rebuildOrder(tx *Tx, k *card, grant wallet.Grant) (*order, er
 	return o, p.holdAgain(tx, o, true)
 }
 
+// restoredOn notes from where on the loads of the card may be missing in the books.
+// It is where the first restore left the card's counter, not where it is now: a later
+// load may come back before an earlier one, and the one that is still missing would
+// hide a debit.
+func (b *purchase) restoredOn(k *card) {
+	b.floor = k.floor
+	if k.restoredSeq != nil {
+		b.restored, b.floor = true, *k.restoredSeq
+	}
+}
+
 // restorePurchases gives every open purchase a probe of the present epoch. What the
 // card was proven to be before the restore is kept: loads may have been lost since.
 func (p *Platform) restorePurchases(tx *Tx) error {
@@ -283,10 +297,10 @@ func (p *Platform) restorePurchases(tx *Tx) error {
 			if err != nil {
 				return err
 			}
-			b.restored = true
 			if k != nil {
-				b.floor = k.floor
+				b.restoredOn(k)
 			}
+			b.restored = true
 		}
 		if err := p.freshPurchaseProbe(tx, b); err != nil {
 			return err
@@ -331,12 +345,14 @@ func (p *Platform) rebuildPurchase(tx *Tx, grant wallet.PurchaseGrant) (*purchas
 	b := &purchase{
 		id: grant.Purchase, key: grant.Key, user: grant.User, asn: grant.ASN, profile: k.profile, merchantOrder: grant.MerchantOrder,
 		merchant: grant.Merchant, goods: grant.Goods, amount: grant.Amount, unload: grant.Unload, state: wallet.PurchaseAuthorised,
-		claimed: grant.Balance, probeEpoch: p.epoch, unopened: k.opening == nil, restored: true, floor: k.floor, created: grant.Issued,
+		claimed: grant.Balance, probeEpoch: p.epoch, unopened: k.opening == nil, created: grant.Issued,
 		debit: debitCommand{
 			amount: grant.Amount, terminal: grant.Terminal, serial: grant.TerminalSerial, number: grant.Number,
 			random: [4]byte(grant.Random), at: grant.Issued,
 		},
 	}
+	b.restoredOn(k)
+	b.restored = true
 	again, err := findPurchase(tx, `user = ? AND key = ?`, b.user, b.key)
 	if err != nil {
 		return nil, err
