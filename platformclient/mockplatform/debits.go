@@ -2,7 +2,6 @@ package mockplatform
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 
 	"walletcompanion/platformclient/api"
@@ -161,8 +160,6 @@ func (p *Platform) startDebiting(tx *Tx, c *call, signed *wallet.Signed) (*debit
 		}
 	}
 	switch {
-	case errors.Is(err, errOtherOpen):
-		return nil, refused(http.StatusConflict, api.CodePendingPurchase, refusalText(api.CodePendingPurchase)), nil
 	case err != nil:
 		return nil, nil, err
 	case b == nil:
@@ -256,6 +253,10 @@ func (p *Platform) purchaseFacts(tx *Tx, b *purchase, k *card) (rules.Purchase, 
 	}
 	var other string
 	facts.OtherDoubt, err = tx.row(`SELECT id FROM purchases WHERE asn = ? AND state = 'SUSPENSE' AND id <> ?`, []any{b.asn.String(), b.id}, &other)
+	if err != nil {
+		return facts, err
+	}
+	facts.OtherOpen, err = tx.row(`SELECT id FROM purchases WHERE asn = ? AND state IN ('AUTHORISED', 'DOUBTFUL') AND id <> ?`, []any{b.asn.String(), b.id}, &other)
 	return facts, err
 }
 

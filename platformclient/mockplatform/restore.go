@@ -323,14 +323,16 @@ func (p *Platform) freshPurchaseProbe(tx *Tx, b *purchase) (err error) {
 // rebuildPurchase brings back a purchase that a restore lost, from a grant that this
 // platform signed in an earlier epoch: AUTHORISED, with a fresh probe. TAC and MAC2
 // can be verified again, since the grant names the card's random. The merchant's
-// order may be another's by now; the proof of debit is refunded then.
+// order may be another's by now; the proof of debit is refunded then. Beside another
+// open purchase of the card it comes back in SUSPENSE, where a complete proof still
+// settles it, and keeps the other one from being given the money that it took.
 func (p *Platform) rebuildPurchase(tx *Tx, grant wallet.PurchaseGrant) (*purchase, error) {
 	if grant.Epoch >= p.epoch || len(grant.Random) != 4 {
 		return nil, nil
 	}
 	other, err := findPurchase(tx, `state IN ('AUTHORISED', 'DOUBTFUL') AND asn = ?`, grant.ASN.String())
-	if err != nil || other != nil {
-		return nil, errOr(err, errOtherOpen)
+	if err != nil {
+		return nil, err
 	}
 	k, err := findCard(tx, grant.ASN)
 	if err != nil {
@@ -366,13 +368,19 @@ func (p *Platform) rebuildPurchase(tx *Tx, grant wallet.PurchaseGrant) (*purchas
 	if b.probe, err = p.newTID(tx, b.asn.String()); err != nil {
 		return nil, err
 	}
+	if other != nil {
+		b.state = wallet.PurchaseSuspense
+	}
 	if err := insertPurchase(tx, b); err != nil {
 		return nil, err
 	}
 	if err := p.notePurchaseProbe(tx, b); err != nil {
 		return nil, err
 	}
-	return b, p.audit(tx, "platform", "purchase-rebuilt", b.id, "")
+	if err := p.audit(tx, "platform", "purchase-rebuilt", b.id, ""); err != nil || other == nil {
+		return b, err
+	}
+	return b, p.suspendPurchase(tx, b, rules.CauseOtherOpen, "platform")
 }
 
 // holdRebuilt takes the merchant's order for a rebuilt purchase, where nobody else

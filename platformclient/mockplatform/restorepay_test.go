@@ -166,6 +166,47 @@ func TestPurchase_ReturnOfBalanceComesBack(t *testing.T) {
 	require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
 }
 
+// A lost purchase took what a later one of the same card seems to have taken. It comes
+// back beside that one: paid at once with its whole proof, else in SUSPENSE, so that
+// nobody is refunded what another purchase took.
+func TestPurchase_LostOneIsNotRefundedToTheNext(t *testing.T) {
+	for name, row := range map[string]struct {
+		proof       bool
+		first, next wallet.PurchaseStateName
+	}{
+		"with its proof":       {true, wallet.PurchasePaid, wallet.PurchaseNotTaken},
+		"with its grant alone": {false, wallet.PurchaseSuspense, wallet.PurchaseSuspense},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			k := w.card(serial, virtualcard.Spec{Balance: 5000, Variant: virtualcard.ProveNone})
+			c := w.teller(testPhone)
+			c.known(k)
+			backup := w.backup()
+			granted, lost := c.pay(k, w.shopOrder(1234), 1234).authorised()
+			steps := k.debit(granted)
+			require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(lost, nil, steps)).State)
+			w.restore(backup)
+			c.login()
+			torn, next := c.pay(k, w.shopOrder(1234), 1234).authorised()
+			tornDebit(k, torn, virtualcard.Before)
+			answer, _ := c.touch(k, next, false)
+			require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
+
+			if !row.proof {
+				steps = nil
+			}
+			require.Equal(t, row.first, c.statementOf(c.purchaseResult(lost, &granted.Grant, steps)).State)
+			c.touch(k, next, false)
+			w.clock = w.clock.Add(uploadWindow + time.Minute)
+			w.settleDoubtful()
+			c.login()
+			require.Equal(t, row.next, c.statementOf(c.purchaseResult(next, nil, nil)).State)
+			w.check()
+		})
+	}
+}
+
 // An open purchase that the backup still knows gets a fresh probe.
 func TestPurchase_RestoreRenewsProbes(t *testing.T) {
 	w := newWorld(t)

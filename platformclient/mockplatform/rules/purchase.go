@@ -7,8 +7,9 @@ import (
 
 // Causes of SUSPENSE that only purchases have.
 const (
-	CauseLateTAC Cause = "LATE_TAC" // valid TAC after NOT_TAKEN; staff only
-	CauseSum     Cause = "SUM"      // after the upload window the books do not explain the balance
+	CauseLateTAC   Cause = "LATE_TAC"   // valid TAC after NOT_TAKEN; staff only
+	CauseSum       Cause = "SUM"        // after the upload window the books do not explain the balance
+	CauseOtherOpen Cause = "OTHER_OPEN" // came back after a restore while another purchase of the card was open; evidence after that resolves it
 )
 
 // Purchase is what the platform knows of an online purchase when evidence arrives
@@ -35,6 +36,7 @@ type Purchase struct {
 	Incomplete  bool       // a restore may have lost loads of this card
 	OpenLoad    bool       // a credit not yet posted would hide a debit
 	OtherDoubt  bool       // another purchase of this card is in SUSPENSE and may be the missing money
+	OtherOpen   bool       // another purchase of this card is AUTHORISED or DOUBTFUL and is judged first
 
 	// The authenticated balance of an earlier contact over the probe.
 	Probed      bool
@@ -122,7 +124,7 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	switch {
 	case both:
 		return proofComplete(p, e, d)
-	case p.State == wallet.PurchaseSuspense && p.Cause != CauseAge:
+	case p.State == wallet.PurchaseSuspense && (p.OtherOpen || p.Cause != CauseAge && p.Cause != CauseOtherOpen):
 		d.Outcome = Present // less than the whole proof moves nothing that people look at
 	case wrongDebit(e):
 		d = countWrong(p, e, d)
