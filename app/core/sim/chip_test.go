@@ -33,7 +33,8 @@ type chip struct {
 	in      *computer // whose reader holds it
 	credits []credit
 	debits  []credit
-	inited  credit // terminal number and amount of the last INITIALIZE
+	offline wallet.Fen // paid at the corner
+	inited  credit     // terminal number and amount of the last INITIALIZE
 }
 
 // Transmit implements reader.Chip. It runs on the goroutine that owns the card, while

@@ -130,11 +130,12 @@ var signedRoutes = map[string]bool{"hello": true, "loads": true, "loads/one": tr
 func (n wire) meanwhile() {
 	w := n.w
 	other := w.computers[w.luck.IntN(len(w.computers))]
-	if other == n.c {
-		return
-	}
 	w.nesting++
 	defer func() { w.nesting-- }()
+	if other == n.c {
+		n.c.beside(w.anything)
+		return
+	}
 	card := n.c.card
 	if card != nil && w.luck.IntN(2) == 0 {
 		other.place(card)

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -26,10 +25,13 @@ func (w *world) operations() []operation {
 		{"topup", 60, func(w *world, c *computer) { w.someCard(c); w.topUp(c) }},
 		{"pay", 34, func(w *world, c *computer) { w.someCard(c); w.pay(c) }},
 		{"unload", 8, func(w *world, c *computer) { w.someCard(c); w.unload(c) }},
+		{"corner shop", 6, (*world).payOffline},
+		{"upload", 2, func(w *world, c *computer) { w.corner.upload() }},
 		{"callbacks", 4, func(w *world, c *computer) { w.tellMerchants() }},
 		{"settle", 14, func(w *world, c *computer) { w.someCard(c); w.sync(c, wallet.IntentSettle) }},
 		{"complete", 9, func(w *world, c *computer) { w.someCard(c); w.sync(c, wallet.IntentComplete) }},
 		{"cancel", 9, func(w *world, c *computer) { w.someCard(c); w.sync(c, wallet.IntentCancel) }},
+		{"second process", 3, func(w *world, c *computer) { w.someCard(c); c.beside(w.anything) }},
 		{"flush outbox", 8, func(w *world, c *computer) { _, err := c.core.FlushOutbox(ctx()); w.note(err) }},
 		{"query", 3, (*world).query},
 		{"add card", 2, func(w *world, c *computer) { w.someCard(c); _, err := c.core.AddCard(ctx()); w.note(err) }},
@@ -102,17 +104,14 @@ func (w *world) note(err error) {
 	failure := core.Explain(err)
 	w.say("  %s, open %v", failure.Code, failure.Open())
 	w.count("told", failure.Code)
+	if failure.Code == "INTERNAL" { // no person should ever be told that
+		w.fail("the person was told INTERNAL: %v", err)
+	}
 }
 
 // someCard puts a card of the person on the reader, seldom one of somebody else.
 func (w *world) someCard(c *computer) {
-	var own []*chip
-	for _, k := range w.chips {
-		if k.owner == c.owner {
-			own = append(own, k)
-		}
-	}
-	k := own[w.luck.IntN(len(own))]
+	k := w.ownCard(c)
 	if w.luck.IntN(12) == 0 {
 		k = w.chips[w.luck.IntN(len(w.chips))]
 	}
@@ -123,6 +122,16 @@ func (w *world) someCard(c *computer) {
 		w.must(k.Unblock()) // the issuer has helped
 	}
 	c.place(k)
+}
+
+func (w *world) ownCard(c *computer) *chip {
+	var own []*chip
+	for _, k := range w.chips {
+		if k.owner == c.owner {
+			own = append(own, k)
+		}
+	}
+	return own[w.luck.IntN(len(own))]
 }
 
 // touch does something with a card that lies on the reader.
@@ -148,11 +157,30 @@ func (w *world) touch(c *computer, k *chip) {
 	})
 }
 
+// anything is what a person may do in another window or command.
+func (w *world) anything(c *computer) {
+	w.login(c)
+	switch w.luck.IntN(6) {
+	case 0, 1:
+		w.topUp(c)
+	case 2:
+		w.pay(c)
+	case 3:
+		w.sync(c, wallet.IntentSettle)
+	case 4:
+		_, err := c.core.FlushOutbox(ctx())
+		w.note(err)
+	default:
+		_, err := c.core.Query(ctx(), nil)
+		w.note(err)
+	}
+}
+
 // pin types the PIN of the card that lies there, sometimes a wrong one: a person
 // who was told of a wrong PIN takes care.
 func (c *computer) pin(int) ([]byte, error) {
 	if c.card == nil {
-		return nil, errors.New("nobody knows")
+		return nil, context.Canceled // nobody knows it
 	}
 	digits := c.card.PIN()
 	if c.card.Snapshot().PINTriesLeft == 3 && c.w.happens("wrong PIN", 250) {
@@ -169,7 +197,7 @@ func (w *world) topUp(c *computer) {
 		Amount: amount, Source: "main", PIN: c.pin,
 		Confirm: func(context.Context, core.Confirmation) error {
 			if w.happens("person declines", 20) {
-				return errors.New("no")
+				return context.Canceled
 			}
 			return nil
 		},
@@ -234,6 +262,9 @@ func (w *world) timePasses(*computer) {
 	pauses := []time.Duration{time.Second, time.Minute, 6 * time.Minute, 16 * time.Minute, 5 * time.Hour, 25 * time.Hour, 31 * 24 * time.Hour}
 	pause := pauses[w.luck.IntN(len(pauses))]
 	w.say("  %v", pause)
+	if pause > time.Hour {
+		w.corner.upload() // shops do it in good time
+	}
 	time.Sleep(pause)
 	if w.luck.IntN(2) == 0 {
 		w.settleDoubtful()
@@ -294,6 +325,7 @@ func (w *world) restore(*computer) {
 	w.must(err)
 	w.openPlatform()
 	w.restores++
+	w.corner.uploaded = 0
 	w.count("fault", "platform restored")
 	w.say("  epoch %d", report.Epoch)
 }

@@ -7,6 +7,7 @@ import (
 
 	"walletcompanion/platformclient"
 	"walletcompanion/wallet"
+	"walletcompanion/wallet/epcrypto"
 )
 
 // What the dishonest person does with purchases: he holds codes of orders, answers to
@@ -34,7 +35,11 @@ func (r *rogue) buys() {
 		r.w.login(r.second)
 		r.client = r.second.client
 	}
-	switch r.w.luck.IntN(16) {
+	switch r.w.luck.IntN(18) {
+	case 17:
+		r.forgeTAC()
+	case 16: // the card is debited for something else
+		r.w.corner.sell(r.card, 100)
 	case 0, 1:
 		r.openPurchase()
 	case 2, 3:
@@ -194,6 +199,25 @@ func (r *rogue) reportDebit() {
 	}
 	_, _, err := r.client.PurchaseResult(ctx(), entry)
 	r.say("result of a debit", err)
+}
+
+// forgeTAC claims a debit that never was. Nothing covers a TAC but one DES key of his
+// card, and he has searched it through; MAC2 he can only guess.
+func (r *rogue) forgeTAC() {
+	buy, ok := pick(r, r.bought)
+	if !ok || r.w.luck.IntN(3) > 0 { // it ends with staff, who block his card
+		return
+	}
+	tac := epcrypto.PurchaseTAC(r.card.Keys().DTK, uint32(buy.Amount), wallet.TypePurchaseEP, buy.Terminal, buy.TerminalSerial, epcrypto.CardTimeOf(buy.Issued))
+	entry := wallet.Entry{
+		Kind: wallet.KindPurchase, Key: buy.Key, Order: buy.Purchase, ASN: buy.ASN, Amount: buy.Amount, MerchantOrder: buy.MerchantOrder,
+		TAC: tac[:], Executed: 1,
+	}
+	if r.w.luck.IntN(2) == 0 {
+		entry.MAC2 = wallet.Hex{1, 2, 3, 4}
+	}
+	_, _, err := r.client.PurchaseResult(ctx(), entry)
+	r.say("forge a TAC", err)
 }
 
 // probeBuy asks the card over the probe of any purchase, mostly the newest.

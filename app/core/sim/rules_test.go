@@ -73,6 +73,7 @@ func (w *world) creditedOrders() map[string]wallet.Fen {
 			credited[grant.Order] = c.amount
 			sum += c.amount
 		}
+		sum -= k.offline
 		for _, d := range k.debits {
 			sum -= d.amount
 		}
@@ -217,9 +218,11 @@ func (w *world) settleAll() {
 	time.Sleep(time.Hour)
 	for round := range 5 {
 		if round == 3 { // what cards cannot tell is left to the upload window
+			w.corner.upload()
 			time.Sleep(31 * 24 * time.Hour)
 			w.settleDoubtful()
 		}
+		w.corner.upload()
 		w.tellMerchants()
 		for _, c := range w.computers {
 			for _, k := range w.chips {

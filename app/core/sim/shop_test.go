@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -121,7 +120,7 @@ func (w *world) unload(c *computer) {
 
 func (w *world) agrees(context.Context, core.PayConfirmation) error {
 	if w.happens("person declines", 20) {
-		return errors.New("no")
+		return context.Canceled
 	}
 	return nil
 }

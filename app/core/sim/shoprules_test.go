@@ -98,13 +98,14 @@ func (w *world) checkPurchases(b books, debited map[string]wallet.Fen) {
 	}
 }
 
-// spentOf is what a person gave for goods, or is about to: debits that are PAID or
-// that a restore lost. Those that are open are still his, as money in flight.
+// spentOf is what a person gave for goods, or is about to: offline, and debits that are
+// PAID or that a restore lost. Those that are open are still his, as money in flight.
 func (w *world) spentOf(p *person, b books, debited map[string]wallet.Fen) (spent, inFlight wallet.Fen) {
 	for _, k := range w.chips {
 		if k.owner != p {
 			continue
 		}
+		spent += k.offline
 		for _, d := range k.debits {
 			id := w.authorised[d.tid].Purchase
 			o, known := b.purchases[id]

@@ -202,6 +202,9 @@ func TestSimulation_FindsPlantedFaults(t *testing.T) {
 	}{
 		{"believes any MAC1", rules.Rules{AnyMAC1: true}, 16},
 		{"takes counters over a restore", rules.Rules{CounterAcrossEpoch: true}, 7},
+		{"pays without MAC2", rules.Rules{PayWithoutMAC2: true}, 1},
+		{"refunds on a lower balance", rules.Rules{RefundOnBalance: true}, 1},
+		{"refunds what no upload explains", rules.Rules{RefundByNumber: true}, 1},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -77,6 +77,7 @@ type world struct {
 	rogue     *rogue // nil in most worlds
 	grants    map[wallet.TerminalNumber]wallet.Grant
 	shop      *shop
+	corner    *corner
 	// authorised are the debits that the platform allowed, by the terminal number over
 	// which the card opened its purchase.
 	authorised map[wallet.TerminalNumber]wallet.PurchaseGrant
@@ -173,6 +174,7 @@ func newWorld(t *testing.T, dir string) *world {
 		t: t, dir: dir, grants: map[wallet.TerminalNumber]wallet.Grant{}, authorised: map[wallet.TerminalNumber]wallet.PurchaseGrant{},
 	}
 	w.shop = &shop{w: w, told: map[string]api.ShopCallback{}}
+	w.corner = &corner{w: w}
 	w.report.Counts = map[string]int{}
 	return w
 }

@@ -120,7 +120,7 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	if e.MAC1 != nil && e.MAC1.Valid {
 		d.RaiseFloor = e.MAC1.Seq
 	}
-	debited, both := p.TACSeen || validTAC, (p.TACSeen || validTAC) && (p.MAC2Seen || d.KeepMAC2)
+	debited, both := p.TACSeen || validTAC, (p.TACSeen || validTAC) && (p.MAC2Seen || d.KeepMAC2 || rules.PayWithoutMAC2)
 	switch {
 	case both:
 		return proofComplete(p, e, d)
