@@ -240,10 +240,28 @@ func (w *world) build() {
 	for i, owner := range []int{0, 0, 1} {
 		w.computers = append(w.computers, newComputer(w, i, w.persons[owner]))
 	}
+	w.showCards()
 	if withRogue {
 		w.addRogue()
 	}
 	w.say("world: fee %d, restores %v, rogue %v", w.policy.FeeFen, w.mayRestore, withRogue)
+}
+
+// showCards lets each card prove its counter once, as cards do when they are added to
+// an account: from a platform that never knew it a restore could hide anything.
+func (w *world) showCards() {
+	for _, k := range w.chips {
+		for _, c := range w.computers {
+			if k.owner != c.owner {
+				continue
+			}
+			w.login(c)
+			c.place(k)
+			_, err := c.core.AddCard(ctx())
+			w.note(err)
+			break
+		}
+	}
 }
 
 func (w *world) addPerson(p *person) {
