@@ -242,14 +242,16 @@ func (p *Platform) purchaseFacts(tx *Tx, b *purchase, k *card) (rules.Purchase, 
 		}
 	}
 	if facts.Probed {
-		// Purchases made before the touch and uploaded since explain a part.
-		var uploaded int64
-		_, err = tx.row(`SELECT COALESCE(SUM(amount), 0) FROM uploads WHERE asn = ? AND received > ? AND time <= ?`,
-			[]any{b.asn.String(), b.probed.UnixMilli(), b.probed.UnixMilli()}, &uploaded)
+		// Purchases made before the touch and uploaded since explain a part. Those that
+		// the clocks cannot place before or after it explain it perhaps.
+		var surely, perhaps int64
+		_, err = tx.row(`SELECT COALESCE(SUM(CASE WHEN time <= ? THEN amount ELSE 0 END), 0), COALESCE(SUM(amount), 0)
+			FROM uploads WHERE asn = ? AND received > ? AND time <= ?`,
+			[]any{b.probed.Add(-shopClock).UnixMilli(), b.asn.String(), b.probed.UnixMilli(), b.probed.Add(shopClock).UnixMilli()}, &surely, &perhaps)
 		if err != nil {
 			return facts, err
 		}
-		facts.Unexplained = b.unexplained - wallet.Fen(uploaded)
+		facts.Unexplained, facts.UnexplainedLeast = b.unexplained-wallet.Fen(surely), b.unexplained-wallet.Fen(perhaps)
 	}
 	var other string
 	facts.OtherDoubt, err = tx.row(`SELECT id FROM purchases WHERE asn = ? AND state = 'SUSPENSE' AND id <> ?`, []any{b.asn.String(), b.id}, &other)

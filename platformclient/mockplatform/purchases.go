@@ -520,6 +520,9 @@ func (b *purchase) debited() *bool {
 	return &known
 }
 
+// shopClock is how far the clock of a shop's terminal may be from ours.
+const shopClock = 15 * time.Minute
+
 // uploadWindow is how long shops may take to upload offline purchases.
 const uploadWindow = 30 * 24 * time.Hour
 

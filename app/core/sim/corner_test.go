@@ -56,6 +56,9 @@ func (s *corner) sell(k *chip, amount wallet.Fen) {
 	s.all = append(s.all, mockplatform.OfflinePurchase{ASN: k.ASN(), Terminal: cornerTerminal, TerminalSerial: s.serial, Amount: amount, Time: now, TAC: tac[:]})
 	s.w.say("  card %d paid %d at the corner", k.number, amount)
 	s.w.count("end", "offline purchase")
+	if s.w.skew < -time.Hour {
+		s.upload()
+	}
 }
 
 // payOffline lets the person of a computer buy something at the corner.

@@ -216,8 +216,8 @@ func (w *world) settleAll() {
 		w.arrive()
 	}
 	time.Sleep(time.Hour)
-	for round := range 5 {
-		if round == 3 { // what cards cannot tell is left to the upload window
+	for round := range 7 {
+		if round == 3 || round == 5 { // what cards cannot tell is left to the upload window
 			w.corner.upload()
 			time.Sleep(31 * 24 * time.Hour)
 			w.settleDoubtful()

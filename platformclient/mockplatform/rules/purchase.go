@@ -38,9 +38,12 @@ type Purchase struct {
 	OtherDoubt  bool       // another purchase of this card is in SUSPENSE and may be the missing money
 	OtherOpen   bool       // another purchase of this card is AUTHORISED or DOUBTFUL and is judged first
 
-	// The authenticated balance of an earlier contact over the probe.
-	Probed      bool
-	Unexplained wallet.Fen // Shadow − balance then, less what was made before it and uploaded since
+	// The authenticated balance of an earlier contact over the probe: Shadow − balance
+	// then, less what was made before it and uploaded since. UnexplainedLeast also takes
+	// away what the clocks of shops cannot place before or after that contact.
+	Probed           bool
+	Unexplained      wallet.Fen
+	UnexplainedLeast wallet.Fen
 
 	NumberUploaded bool // an upload carries this offline number; only RefundByNumber looks at it
 	Wrongs         int
@@ -263,7 +266,7 @@ func DecideSum(p Purchase, rules Rules) PurchaseDecision {
 		d.Cause, d.Alarm = CauseAge, false
 	case p.Unexplained < p.Amount && !p.TACSeen && (p.Unexplained >= 0 || !p.ShadowKnown):
 		return PurchaseDecision{Outcome: NotTaken, Evidence: "uploads"}
-	case p.Unexplained == p.Amount && p.ShadowKnown && !p.OtherDoubt:
+	case p.Unexplained == p.Amount && p.UnexplainedLeast == p.Amount && p.ShadowKnown && !p.OtherDoubt:
 		return PurchaseDecision{Outcome: Refund, Evidence: "uploads"}
 	}
 	return d
