@@ -269,7 +269,7 @@ func (s purchaseSubject) matches(statement wallet.PurchaseStatement) bool {
 	if statement.Key == "" && statement.Purchase == "" {
 		return false
 	}
-	if statement.Key != "" && s.key != "" && statement.Key != s.key && s.key != s.purchase {
+	if statement.Key != "" && s.key != "" && statement.Key != s.key && !wallet.MetUnder(s.key, s.purchase) {
 		return false
 	}
 	return statement.Purchase == "" || s.purchase == "" || statement.Purchase == s.purchase

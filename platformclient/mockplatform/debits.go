@@ -2,7 +2,6 @@ package mockplatform
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 
 	"walletcompanion/platformclient/api"
@@ -17,6 +16,7 @@ type debiting struct {
 	tx       *Tx
 	c        *call
 	purchase *purchase
+	grant    *wallet.PurchaseGrant // as the sender brought it; nil: none
 	card     *card
 	load     *order // an open load of the card
 
@@ -53,7 +53,14 @@ func reportDebit(c *call) (reply, error) {
 		if !ok {
 			return nil, nil
 		}
-		return nil, s.checkProbe(loadCommand{probeAmount, s.purchase.probe}, answer)
+		// The card was asked over the probe of the grant, which a restore has replaced
+		// since, where there was one: the answer proves nothing then, and is no wrong
+		// evidence either.
+		probe := s.purchase.probe
+		if s.grant != nil {
+			probe = s.grant.ProbeTID
+		}
+		return nil, s.checkProbe(loadCommand{probeAmount, probe}, answer)
 	})
 }
 
@@ -153,14 +160,12 @@ func (p *Platform) startDebiting(tx *Tx, c *call, signed *wallet.Signed) (*debit
 		}
 	}
 	switch {
-	case errors.Is(err, errOtherOpen):
-		return nil, refused(http.StatusConflict, api.CodePendingPurchase, refusalText(api.CodePendingPurchase)), nil
 	case err != nil:
 		return nil, nil, err
 	case b == nil:
 		return nil, refused(http.StatusNotFound, api.CodeNotFound, "there is no such purchase"), nil
 	}
-	s := &debiting{p: p, tx: tx, c: c, purchase: b}
+	s := &debiting{p: p, tx: tx, c: c, purchase: b, grant: grant}
 	if s.card, err = findCard(tx, b.asn); err != nil {
 		return nil, nil, err
 	}
@@ -237,17 +242,23 @@ func (p *Platform) purchaseFacts(tx *Tx, b *purchase, k *card) (rules.Purchase, 
 		}
 	}
 	if facts.Probed {
-		// Purchases made before the touch and uploaded since explain a part.
-		var uploaded int64
-		_, err = tx.row(`SELECT COALESCE(SUM(amount), 0) FROM uploads WHERE asn = ? AND received > ? AND time <= ?`,
-			[]any{b.asn.String(), b.probed.UnixMilli(), b.probed.UnixMilli()}, &uploaded)
+		// Purchases made before the touch and uploaded since explain a part. Those that
+		// the clocks cannot place before or after it explain it perhaps.
+		var surely, perhaps int64
+		_, err = tx.row(`SELECT COALESCE(SUM(CASE WHEN time <= ? THEN amount ELSE 0 END), 0), COALESCE(SUM(amount), 0)
+			FROM uploads WHERE asn = ? AND received > ? AND time <= ?`,
+			[]any{b.probed.Add(-shopClock).UnixMilli(), b.asn.String(), b.probed.UnixMilli(), b.probed.Add(shopClock).UnixMilli()}, &surely, &perhaps)
 		if err != nil {
 			return facts, err
 		}
-		facts.Unexplained = b.unexplained - wallet.Fen(uploaded)
+		facts.Unexplained, facts.UnexplainedLeast = b.unexplained-wallet.Fen(surely), b.unexplained-wallet.Fen(perhaps)
 	}
 	var other string
 	facts.OtherDoubt, err = tx.row(`SELECT id FROM purchases WHERE asn = ? AND state = 'SUSPENSE' AND id <> ?`, []any{b.asn.String(), b.id}, &other)
+	if err != nil {
+		return facts, err
+	}
+	facts.OtherOpen, err = tx.row(`SELECT id FROM purchases WHERE asn = ? AND state IN ('AUTHORISED', 'DOUBTFUL') AND id <> ?`, []any{b.asn.String(), b.id}, &other)
 	return facts, err
 }
 

@@ -58,6 +58,14 @@ type Config struct {
 	Policy *api.Policy // nil: DefaultPolicy
 	Rules  rules.Rules // the zero value is the platform's own set
 	AtOnce int         // requests worked on at once, further ones wait or are refused; 0: 64
+
+	// Callbacks carries what merchants are told; nil: the network.
+	Callbacks http.RoundTripper
+
+	// HashCost of new and known passwords; the zero value is DefaultHashCost. It
+	// belongs to the directory: hashes of another cost do not fit. Only tests whose
+	// passwords protect nothing take less.
+	HashCost HashCost
 }
 
 // Platform is a reference platform over one directory. Several processes may open
@@ -71,6 +79,7 @@ type Platform struct {
 	sealer  sealer
 	hsm     *hsm
 	signers [2]ed25519.PrivateKey
+	scripts []wallet.Signed // published, signed once
 	sealKey hpke.PrivateKey
 	hashing chan struct{} // two Argon2id at a time
 	work    *gate         // of all requests but
@@ -112,6 +121,9 @@ func Open(config Config) (*Platform, error) {
 	if config.Random == nil {
 		config.Random = rand.Reader
 	}
+	if config.HashCost == (HashCost{}) {
+		config.HashCost = DefaultHashCost()
+	}
 	p := &Platform{config: config, policy: DefaultPolicy(), senders: newSenderLimit(), paid: make(chan struct{}, 1)}
 	if config.AtOnce <= 0 {
 		config.AtOnce = defaultAtOnce
@@ -141,6 +153,9 @@ func Open(config Config) (*Platform, error) {
 		return nil, errors.Join(err, p.lock.Unlock())
 	}
 	p.handler = p.routes()
+	if p.scripts, err = p.signScripts(); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	if err = p.store.View(context.Background(), func(tx *Tx) (err error) { p.epoch, err = readEpoch(tx); return err }); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}

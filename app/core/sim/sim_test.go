@@ -23,6 +23,7 @@ var (
 	flagSeeds      = flag.Int("sim.seeds", 0, "play so many seeds, however long it takes")
 	flagSeconds    = flag.Int("sim.seconds", 0, "play seeds for so many seconds")
 	flagOperations = flag.Int("sim.operations", 250, "operations of one seed")
+	flagAll        = flag.Bool("sim.all", false, "go on after a seed that breaks a rule, and make none small")
 	flagFirst      = flag.Uint64("sim.first", 1, "the first seed")
 )
 
@@ -53,13 +54,17 @@ func TestSimulation(t *testing.T) {
 				t.Parallel()
 				for {
 					seed, more := total.take(end)
-					if !more || t.Failed() {
+					if !more || t.Failed() && !*flagAll {
 						return
 					}
 					report, err := Run(t, seed, *flagOperations)
 					total.add(report)
 					if err != nil {
 						fmt.Printf("seed %d, after operation %d: %v\n", seed, report.Failed, err)
+						if *flagAll {
+							t.Errorf("seed %d: %v", seed, err)
+							continue
+						}
 						explain(t, seed)
 					}
 				}
@@ -197,6 +202,9 @@ func TestSimulation_FindsPlantedFaults(t *testing.T) {
 	}{
 		{"believes any MAC1", rules.Rules{AnyMAC1: true}, 16},
 		{"takes counters over a restore", rules.Rules{CounterAcrossEpoch: true}, 7},
+		{"pays without MAC2", rules.Rules{PayWithoutMAC2: true}, 1},
+		{"refunds on a lower balance", rules.Rules{RefundOnBalance: true}, 1},
+		{"refunds what no upload explains", rules.Rules{RefundByNumber: true}, 1},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

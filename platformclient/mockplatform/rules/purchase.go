@@ -7,8 +7,9 @@ import (
 
 // Causes of SUSPENSE that only purchases have.
 const (
-	CauseLateTAC Cause = "LATE_TAC" // valid TAC after NOT_TAKEN; staff only
-	CauseSum     Cause = "SUM"      // after the upload window the books do not explain the balance
+	CauseLateTAC   Cause = "LATE_TAC"   // valid TAC after NOT_TAKEN; staff only
+	CauseSum       Cause = "SUM"        // after the upload window the books do not explain the balance
+	CauseOtherOpen Cause = "OTHER_OPEN" // came back after a restore while another purchase of the card was open; evidence after that resolves it
 )
 
 // Purchase is what the platform knows of an online purchase when evidence arrives
@@ -35,10 +36,14 @@ type Purchase struct {
 	Incomplete  bool       // a restore may have lost loads of this card
 	OpenLoad    bool       // a credit not yet posted would hide a debit
 	OtherDoubt  bool       // another purchase of this card is in SUSPENSE and may be the missing money
+	OtherOpen   bool       // another purchase of this card is AUTHORISED or DOUBTFUL and is judged first
 
-	// The authenticated balance of an earlier contact over the probe.
-	Probed      bool
-	Unexplained wallet.Fen // Shadow − balance then, less what was made before it and uploaded since
+	// The authenticated balance of an earlier contact over the probe: Shadow − balance
+	// then, less what was made before it and uploaded since. UnexplainedLeast also takes
+	// away what the clocks of shops cannot place before or after that contact.
+	Probed           bool
+	Unexplained      wallet.Fen
+	UnexplainedLeast wallet.Fen
 
 	NumberUploaded bool // an upload carries this offline number; only RefundByNumber looks at it
 	Wrongs         int
@@ -108,7 +113,7 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	}
 	if e.MAC1 != nil {
 		if stop, found := checkProbe(p, e, rules); found {
-			stop.KeepTAC = validTAC
+			stop.KeepTAC, stop.KeepMAC2 = validTAC, validTAC && e.MAC2 != nil && e.MAC2.Valid
 			return stop
 		}
 	}
@@ -118,11 +123,11 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	if e.MAC1 != nil && e.MAC1.Valid {
 		d.RaiseFloor = e.MAC1.Seq
 	}
-	debited, both := p.TACSeen || validTAC, (p.TACSeen || validTAC) && (p.MAC2Seen || d.KeepMAC2)
+	debited, both := p.TACSeen || validTAC, (p.TACSeen || validTAC) && (p.MAC2Seen || d.KeepMAC2 || rules.PayWithoutMAC2)
 	switch {
 	case both:
 		return proofComplete(p, e, d)
-	case p.State == wallet.PurchaseSuspense && p.Cause != CauseAge:
+	case p.State == wallet.PurchaseSuspense && (p.OtherOpen || p.Cause != CauseAge && p.Cause != CauseOtherOpen):
 		d.Outcome = Present // less than the whole proof moves nothing that people look at
 	case wrongDebit(e):
 		d = countWrong(p, e, d)
@@ -261,7 +266,7 @@ func DecideSum(p Purchase, rules Rules) PurchaseDecision {
 		d.Cause, d.Alarm = CauseAge, false
 	case p.Unexplained < p.Amount && !p.TACSeen && (p.Unexplained >= 0 || !p.ShadowKnown):
 		return PurchaseDecision{Outcome: NotTaken, Evidence: "uploads"}
-	case p.Unexplained == p.Amount && p.ShadowKnown && !p.OtherDoubt:
+	case p.Unexplained == p.Amount && p.UnexplainedLeast == p.Amount && p.ShadowKnown && !p.OtherDoubt:
 		return PurchaseDecision{Outcome: Refund, Evidence: "uploads"}
 	}
 	return d
