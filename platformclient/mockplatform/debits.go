@@ -241,6 +241,10 @@ func (p *Platform) purchaseFacts(tx *Tx, b *purchase, k *card) (rules.Purchase, 
 			return facts, err
 		}
 	}
+	_, err = tx.row(`SELECT COALESCE(SUM(amount), 0) FROM uploads WHERE asn = ? AND received >= ?`, []any{b.asn.String(), b.created.UnixMilli()}, &facts.Uploaded)
+	if err != nil {
+		return facts, err
+	}
 	if facts.Probed {
 		// Purchases made before the touch and uploaded since explain a part. Those that
 		// the clocks cannot place before or after it explain it perhaps.

@@ -244,6 +244,18 @@ func TestPurchase_LaterTouchTakesNothingFromTheFirst(t *testing.T) {
 	require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
 }
 
+// The result of a return of balance may come late, after a shop has uploaded what the
+// card paid there since: its balance is that of the moment of the debit.
+func TestUnload_ResultAfterAnUpload(t *testing.T) {
+	w := newWorld(t)
+	c, k, granted, grant := w.unload(virtualcard.Spec{Balance: 5000})
+	steps := k.debit(granted)
+	w.clock = w.clock.Add(time.Minute)
+	w.upload((&shop{terminal: cornerShop}).sell(w, k, 700))
+	require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(grant, nil, steps)).State)
+	require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
+}
+
 // The clock of a shop may be minutes slow: what it sold right after the touch seems to
 // have been sold before it. That must not explain the debit away, nor refund what was
 // never debited.

@@ -67,6 +67,7 @@ func (w *world) payOffline(c *computer) {
 		return
 	}
 	k := w.ownCard(c)
+	w.count("fault", "corner shop")
 	if amounts := []wallet.Fen{100, 250, 1000}; !k.Snapshot().Blocked {
 		w.corner.sell(k, amounts[w.luck.IntN(len(amounts))])
 	}

@@ -33,6 +33,7 @@ type Purchase struct {
 	// What the books say about the card's balance.
 	Shadow      wallet.Fen // opening + posted loads − known purchases
 	ShadowKnown bool       // false: the card never authenticated a balance, Shadow is its own claim
+	Uploaded    wallet.Fen // of the known purchases: those that shops uploaded since it was authorised
 	Incomplete  bool       // a restore may have lost loads of this card
 	OpenLoad    bool       // a credit not yet posted would hide a debit
 	OtherDoubt  bool       // another purchase of this card is in SUSPENSE and may be the missing money
@@ -206,7 +207,8 @@ func proofComplete(p Purchase, e PurchaseEvidence, d PurchaseDecision) PurchaseD
 	}
 	unexplained, known := p.Unexplained, p.Probed
 	if e.MAC1 != nil && e.MAC1.Valid {
-		unexplained, known = p.Shadow-e.MAC1.Balance, true
+		// The answer may be older than what the card has paid in shops since.
+		unexplained, known = p.Shadow+p.Uploaded-e.MAC1.Balance, true
 		d.Unexplained = &unexplained
 	}
 	switch {
