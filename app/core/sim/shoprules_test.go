@@ -177,5 +177,9 @@ func (w *world) purchaseEndsWithStaff(o bookedPurchase) bool {
 			}
 		}
 	}
-	return w.restores > 0 && (o.cause == string(rules.CauseSum) || o.cause == string(rules.CauseBalance) || o.cause == string(rules.CauseAge))
+	switch rules.Cause(o.cause) {
+	case rules.CauseSum, rules.CauseBalance, rules.CauseAge, rules.CauseOtherOpen:
+		return w.restores > 0
+	}
+	return false
 }
