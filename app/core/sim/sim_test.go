@@ -204,9 +204,9 @@ func TestSimulation_FindsPlantedFaults(t *testing.T) {
 		missing rules.Rules
 		from    uint64 // where a short search finds it; it goes on, should the world change
 	}{
-		{"believes any MAC1", rules.Rules{AnyMAC1: true}, 1},
-		{"takes counters over a restore", rules.Rules{CounterAcrossEpoch: true}, 1},
-		{"pays without MAC2", rules.Rules{PayWithoutMAC2: true}, 1},
+		{"believes any MAC1", rules.Rules{AnyMAC1: true}, 36},
+		{"takes counters over a restore", rules.Rules{CounterAcrossEpoch: true}, 38},
+		{"pays without MAC2", rules.Rules{PayWithoutMAC2: true}, 35},
 		{"refunds on a lower balance", rules.Rules{RefundOnBalance: true}, 1},
 		{"refunds what no upload explains", rules.Rules{RefundByNumber: true}, 1},
 	}
