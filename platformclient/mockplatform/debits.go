@@ -290,7 +290,9 @@ func (s *debiting) decide() (reply, error) {
 	}
 	b := s.purchase
 	decision := rules.DecidePurchase(facts, s.proof, s.p.config.Rules)
-	s.remember(decision)
+	if err := s.remember(decision); err != nil {
+		return reply{}, err
+	}
 	if decision.Alarm {
 		if err := s.p.alarm(s.tx, string(decision.Cause), b.id); err != nil {
 			return reply{}, err
@@ -313,7 +315,7 @@ func (s *debiting) decide() (reply, error) {
 }
 
 // remember writes down what this contact has proven for later ones.
-func (s *debiting) remember(decision rules.PurchaseDecision) {
+func (s *debiting) remember(decision rules.PurchaseDecision) (err error) {
 	b := s.purchase
 	if decision.CountWrong {
 		b.wrongs++
@@ -327,8 +329,10 @@ func (s *debiting) remember(decision rules.PurchaseDecision) {
 	b.mac2Seen = b.mac2Seen || decision.KeepMAC2
 	s.card.floor = max(s.card.floor, decision.RaiseFloor)
 	if decision.Unexplained != nil && s.authentic {
-		b.unexplained, b.balance, b.probed = *decision.Unexplained, s.answer.balance, s.p.now()
+		b.unexplained, b.balance = *decision.Unexplained, s.answer.balance
+		b.probed, err = s.p.afterwards(s.tx, `SELECT COALESCE(MAX(received), 0) FROM uploads WHERE asn = ?`, b.asn.String())
 	}
+	return err
 }
 
 // carryOut moves the purchase and gives the code of the answer.

@@ -256,6 +256,28 @@ func TestUnload_ResultAfterAnUpload(t *testing.T) {
 	require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
 }
 
+// The platform's own clock may be set back: uploads of before a touch were in the books
+// when it came, and do not explain a debit away.
+func TestPurchase_ClockSetBackKeepsTheOrder(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{Balance: 5000, Variant: virtualcard.ProveNone})
+	c := w.teller(testPhone)
+	c.known(k)
+	earlier := w.clock
+	w.clock = earlier.Add(-72 * time.Hour)
+	line := (&shop{terminal: cornerShop}).sell(w, k, 1234)
+	w.clock = earlier.Add(26 * time.Hour)
+	w.upload(line)
+	w.clock = earlier
+	granted, grant := c.pay(k, w.shopOrder(1234), 1234).authorised()
+	tornDebit(k, granted, virtualcard.After)
+	for range 2 {
+		answer, _ := c.touch(k, grant, false)
+		require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
+	}
+	w.check()
+}
+
 // The clock of a shop may be minutes slow: what it sold right after the touch seems to
 // have been sold before it. That must not explain the debit away, nor refund what was
 // never debited.

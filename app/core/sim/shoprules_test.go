@@ -15,6 +15,7 @@ type bookedPurchase struct {
 	state                                 wallet.PurchaseStateName
 	amount                                wallet.Fen
 	unload                                bool
+	blind                                 bool // restored, and the card had never proven its counter before
 }
 
 func (o bookedPurchase) open() bool {
@@ -27,9 +28,9 @@ func (o bookedPurchase) open() bool {
 
 func (w *world) readPurchases(b *books) {
 	b.purchases = map[string]bookedPurchase{}
-	w.rows(`SELECT id, user, asn, cause, merchant_order, merchant, state, amount, unload FROM purchases`, func(rows *sql.Rows) error {
+	w.rows(`SELECT id, user, asn, cause, merchant_order, merchant, state, amount, unload, restored = 1 AND floor_seq = 0 FROM purchases`, func(rows *sql.Rows) error {
 		var o bookedPurchase
-		err := rows.Scan(&o.id, &o.user, &o.asn, &o.cause, &o.order, &o.merchant, &o.state, &o.amount, &o.unload)
+		err := rows.Scan(&o.id, &o.user, &o.asn, &o.cause, &o.order, &o.merchant, &o.state, &o.amount, &o.unload, &o.blind)
 		b.purchases[o.id] = o
 		return err
 	})
@@ -132,15 +133,18 @@ func (w *world) checkPurchasesQuiet(b books, staff map[string]bool) {
 			if honest && !w.purchaseEndsWithStaff(o) {
 				w.fail("purchase %s is in SUSPENSE for %s", o.id, o.cause)
 			}
-		case o.state == wallet.PurchaseDoubtful && w.purchaseEndsWithStaff(o):
-			staff[o.asn] = true // people looked, and the card came back without more to say
+		case o.state == wallet.PurchaseDoubtful && (w.purchaseEndsWithStaff(o) || w.restores > 0 && staff[o.asn]):
+			staff[o.asn] = true // people looked, or look at a load first, and the card came back without more to say
 		case o.open() && honest:
 			w.fail("purchase %s is still %s", o.id, o.state)
 		}
 	}
-	for id, amount := range w.debitedPurchases() {
-		if _, known := b.purchases[id]; !known {
-			w.fail("purchase %s of %d was debited and the platform does not know it any more", id, amount)
+	for _, k := range w.chips {
+		for _, d := range k.debits {
+			id := w.authorised[d.tid].Purchase
+			if _, known := b.purchases[id]; !known && !staff[k.ASN().String()] {
+				w.fail("purchase %s of %d was debited and the platform does not know it any more", id, d.amount)
+			}
 		}
 	}
 	var waiting int
@@ -154,6 +158,9 @@ func (w *world) checkPurchasesQuiet(b books, staff map[string]bool) {
 // card that repeats its random cannot end a purchase session by the probe, and after a
 // restore the balance of a card may also lack what other lost purchases took.
 func (w *world) purchaseEndsWithStaff(o bookedPurchase) bool {
+	if o.blind {
+		return true // nothing tells whether the restore lost loads of this card
+	}
 	for _, k := range w.chips {
 		if k.ASN().String() != o.asn {
 			continue
@@ -170,5 +177,9 @@ func (w *world) purchaseEndsWithStaff(o bookedPurchase) bool {
 			}
 		}
 	}
-	return w.restores > 0 && (o.cause == string(rules.CauseSum) || o.cause == string(rules.CauseBalance) || o.cause == string(rules.CauseAge))
+	switch rules.Cause(o.cause) {
+	case rules.CauseSum, rules.CauseBalance, rules.CauseAge, rules.CauseOtherOpen:
+		return w.restores > 0
+	}
+	return false
 }
