@@ -20,7 +20,14 @@ const (
 	SessionSync  Session = "sync"
 
 	SessionPurchase Session = "purchase"
+
+	// SessionView is a look by service staff: it reads more than a query, and changes
+	// as little.
+	SessionView Session = "view"
 )
+
+// reads reports a session that lets nothing pass that changes a card.
+func (s Session) reads() bool { return s == SessionQuery || s == SessionView }
 
 // Bounds of one session (protocol §2.9 rule 6, §2.11).
 const (
@@ -211,7 +218,7 @@ func (g *Guard) Send(ctx context.Context, c Command) (Response, error) {
 		return Response{}, err
 	}
 	if again, wanted := otherForm(c, response.SW); wanted {
-		if g.sent >= maxCommands {
+		if g.sent >= g.most() {
 			return Response{}, g.refuse(c, "too many commands")
 		}
 		if response, err = g.exchange(ctx, again); err != nil {
@@ -397,7 +404,7 @@ func (g *Guard) UseFCISerial() bool {
 
 func (g *Guard) noteASN(asn ASN) {
 	g.asn = &asn
-	if g.session == SessionQuery {
+	if g.session.reads() {
 		return
 	}
 	if g.seen == nil {
@@ -413,7 +420,7 @@ func readable(sw SW) bool {
 
 // listed returns the profile of this session that has the full name.
 func (g *Guard) listed(name []byte) *Profile {
-	if g.session != SessionQuery {
+	if !g.session.reads() {
 		if g.terms.profile.hasAID(name) {
 			return g.terms.profile
 		}
@@ -432,10 +439,12 @@ func (g *Guard) check(c Command) error {
 	switch {
 	case g.broken != nil:
 		return fail(CodeCardLost, c.Name(), g.broken)
-	case g.sent >= maxCommands:
+	case g.sent >= g.most():
 		return g.refuse(c, "too many commands")
 	case !c.valid():
 		return g.refuse(c, "malformed command")
+	case g.session == SessionView:
+		return g.checkView(c)
 	}
 	switch c.INS {
 	case insSelect:
