@@ -54,12 +54,15 @@ func redactCommand(c Command) string {
 	return hideBytes(raw, 0, 0)
 }
 
+// Where the basic information has the serial, and from where on it is shown.
+const infoSerialAt, infoSerialShownAt = 10, 18
+
 // redactAnswer masks the serial wherever an answer holds the basic information:
 // in SFI 15 itself and in tag 9F0C of the FCI. The last two bytes stay. Of other
 // transparent files nothing is shown. The answer to GET RESPONSE may be either. Of
 // the answer to DEBIT, TAC 4 ‖ MAC2 4, the TAC is shown: alone it proves no debit.
 func redactAnswer(c Command, data []byte) string {
-	const serialAt, shownAt = 10, 18
+	const serialAt, shownAt = infoSerialAt, infoSerialShownAt
 	switch c.INS {
 	case insDebit:
 		return hideBytes(data, 4, len(data))

@@ -240,3 +240,31 @@ func (a Application) PINTries() (int, bool) {
 	}
 	return int(value[0]), true
 }
+
+// MaskedContent is a transparent file as hex for whoever has no need of the card's
+// number: of the basic information its last two digits stay, of the region all, and
+// of the holder and of files that nobody has described nothing but the length.
+func (f File) MaskedContent() string {
+	switch f.Kind() {
+	case FileInfo:
+		return hideBytes(f.Content, infoSerialAt, infoSerialShownAt)
+	case FileRegion:
+		return f.Content.String()
+	}
+	return hideBytes(f.Content, 0, len(f.Content))
+}
+
+// MaskedRecord is the same for one record of the file. Records of logs hold no number
+// of the card.
+func (f File) MaskedRecord(record FileRecord) string {
+	switch f.Kind() {
+	case FileLog, FileJourneys, FileECashLog:
+		return record.Raw.String()
+	}
+	return hideBytes(record.Raw, 0, len(record.Raw))
+}
+
+// MaskedFCI is what SELECT answered, with the copy of the basic information masked.
+func (a Application) MaskedFCI() string {
+	return redactAnswer(Command{INS: insSelect}, a.FCI)
+}

@@ -296,7 +296,7 @@ func TestCandidates(t *testing.T) {
 	}{
 		{[]string{"--", "to"}, []string{"topup"}},
 		{[]string{"--", "platform", "b"}, []string{"backup"}},
-		{[]string{"--", "--json", "card", ""}, []string{"new", "serve"}},
+		{[]string{"--", "--json", "card", ""}, []string{"new", "serve", "view"}},
 		{[]string{"--", "topup", "--amo"}, []string{"--amount"}},
 		{[]string{"--", "--lang", ""}, []string{"en", "zh"}},
 		{[]string{"--", "card", "new", "--variant", "prove-n"}, []string{"prove-none"}},

@@ -54,7 +54,7 @@ type commands struct {
 	Orders    ordersCmd    `cmd:"" help:"Where is my money."`
 	Receipt   receiptCmd   `cmd:"" help:"Receipt of an order."`
 	Demo      demoCmd      `cmd:"" help:"The whole story on a virtual card and the embedded platform."`
-	Card      cardCmd      `cmd:"" help:"Virtual cards."`
+	Card      cardCmd      `cmd:"" help:"View a card; virtual cards."`
 	Platforms platformCmd  `cmd:"" name:"platform" help:"The embedded reference platform."`
 	Errors    errorsCmd    `cmd:"" help:"Error codes with causes and remedies."`
 	Faults    faultsCmd    `cmd:"" help:"Named faults."`
