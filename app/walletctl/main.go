@@ -56,6 +56,8 @@ type commands struct {
 	Demo      demoCmd      `cmd:"" help:"The whole story on a virtual card and the embedded platform."`
 	Card      cardCmd      `cmd:"" help:"View a card; virtual cards."`
 	Platforms platformCmd  `cmd:"" name:"platform" help:"The embedded reference platform."`
+	Doctor    doctorCmd    `cmd:"" help:"Checks of reader, card, platform and this computer, with what to do."`
+	Diagnose  diagnoseCmd  `cmd:"" help:"The checks, and the facts of this machine, for service staff."`
 	Errors    errorsCmd    `cmd:"" help:"Error codes with causes and remedies."`
 	Faults    faultsCmd    `cmd:"" help:"Named faults."`
 	Version   versionCmd   `cmd:"" help:"Build facts."`
@@ -101,7 +103,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	kctx.BindTo(ctx, (*context.Context)(nil))
-	return con.fail(kctx.Run(con, parser, &exited))
+	return con.fail(con.firstAid(ctx, kctx.Run(con, parser, &exited)))
 }
 
 // helpCmd shows help of a command: walletctl help topup.
