@@ -26,7 +26,7 @@ func (m *Machine) socketExists() bool {
 	return m.exists(strings.TrimPrefix(socketPath(m), "/"))
 }
 
-// daemonPaths are where distributions keep pcscd.
+// daemonPath finds pcscd where distributions keep it.
 func (m *Machine) daemonPath() (string, bool) {
 	found := m.glob("usr/sbin/pcscd", "usr/bin/pcscd", "sbin/pcscd", "usr/local/sbin/pcscd", "nix/store/*/bin/pcscd")
 	if len(found) == 0 {
@@ -168,8 +168,10 @@ func checkDriver(_ context.Context, m *Machine) Finding {
 		names = append(names, base(found))
 	}
 	facts := map[string]any{"Drivers": strings.Join(names, ", "), "drivers": names}
+	ccid := slices.IndexFunc(bundles, func(name string) bool { return strings.Contains(base(name), "ccid") })
 	switch {
-	case slices.ContainsFunc(bundles, func(name string) bool { return strings.Contains(base(name), "ccid") }):
+	case ccid >= 0:
+		facts["Drivers"] = base(bundles[ccid])
 		return Finding{Status: OK, Outcome: "ok", Facts: facts}
 	case len(names) > 0:
 		return Finding{Status: Warning, Outcome: "others", Facts: facts}

@@ -16,7 +16,8 @@ import (
 )
 
 // Inspection is what a look into a profile tells without changing anything: no
-// folder is made, no table brought up to date, no permission mended.
+// folder is made, no table brought up to date, no permission mended. SQLite may leave
+// its helper files beside the database, as every reader does.
 type Inspection struct {
 	Exists      bool   // there is a database
 	Version     int    // of its tables
