@@ -245,6 +245,9 @@ func rows() []row {
 		{"usb-readers", Warning, "none", without("sys/bus/usb/devices/1-2:1.0")},
 		{"usb-readers", Warning, "waiting", listing(noService)},
 		{"usb-readers", Failed, "unseen", listing(nil)},
+		{"usb-readers", Failed, "unseen", all(listing(nil), with("usr/lib/udev/rules.d/92-x.rules", file("# ENV{PCSCLITE_IGNORE} is not set\n")))},
+		{"usb-readers", Failed, "ignored", all(listing(nil), with("etc/udev/rules.d/92-x.rules", file("ENV{PCSCLITE_IGNORE}=\"1\"\n")))},
+		{"usb-readers", Failed, "not-ccid", all(listing(nil), with("sys/bus/usb/devices/1-2:1.0/bInterfaceClass", file("ff\n")))},
 		{"usb-readers", Skipped, "no-usb", without("sys")},
 
 		{"readers", OK, "ok", sound},

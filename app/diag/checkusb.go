@@ -13,6 +13,12 @@ import (
 // the smart card service does not get it (reader dossier §5).
 var nfcDrivers = []string{"pn533_usb", "pn533", "port100"}
 
+// nfcReaders are readers that these drivers know by vendor and product. Not all of them
+// are of class 0B: those are no use to the smart card service.
+var nfcReaders = map[string]string{
+	"072f:2200": "ACS ACR122U", "04cc:2533": "NXP PN533", "04e6:5591": "SCM SCL3711", "054c:02e1": "Sony RC-S330", "054c:06c1": "Sony RC-S380",
+}
+
 // usbReader is one device of USB class 0B, or one that a kernel driver for NFC holds.
 type usbReader struct {
 	Path    string `json:"path"` // folder in /sys/bus/usb/devices
@@ -20,7 +26,6 @@ type usbReader struct {
 	Name    string `json:"name"`
 	Driver  string `json:"driver"` // of the kernel; "usbfs" or empty is right
 	CCID    bool   `json:"ccid"`
-	Serial  string `json:"-"`
 	Version string `json:"version"` // bcdDevice
 }
 
@@ -36,16 +41,19 @@ func (m *Machine) usbReaders() []usbReader {
 		if target, err := readLink(m.Root, folder+"/driver"); err == nil {
 			driver = base(target)
 		}
-		ccid := strings.EqualFold(class, "0b")
-		if !ccid && !slices.Contains(nfcDrivers, driver) {
-			continue
-		}
 		name, _, _ := strings.Cut(base(folder), ":")
 		device := usbDevices + "/" + name
 		field := func(file string) string { return strings.TrimSpace(m.text(device + "/" + file)) }
 		one := usbReader{
 			Path: name, ID: field("idVendor") + ":" + field("idProduct"), Name: strings.TrimSpace(field("manufacturer") + " " + field("product")),
-			Driver: driver, CCID: ccid, Version: field("bcdDevice"),
+			Driver: driver, CCID: strings.EqualFold(class, "0b"), Version: field("bcdDevice"),
+		}
+		known := nfcReaders[one.ID]
+		if !one.CCID && known == "" && !slices.Contains(nfcDrivers, driver) {
+			continue
+		}
+		if one.Name == "" {
+			one.Name = known
 		}
 		if one.Name == "" {
 			one.Name = one.ID
@@ -101,6 +109,11 @@ func checkUSB(ctx context.Context, m *Machine) Finding {
 		return Finding{Status: Warning, Outcome: "none", Facts: facts}
 	case class == reader.NoService || class == reader.NoAccess:
 		return Finding{Status: Warning, Outcome: "waiting", Facts: facts}
+	case err == nil && len(infos) == 0 && !slices.ContainsFunc(plugged, func(one usbReader) bool { return one.CCID }):
+		return Finding{Status: Failed, Outcome: "not-ccid", Facts: facts}
+	case err == nil && len(infos) == 0 && len(m.ignoreRules()) > 0:
+		facts["Rules"] = strings.Join(m.ignoreRules(), ", ")
+		return Finding{Status: Failed, Outcome: "ignored", Facts: facts}
 	case err == nil && len(infos) == 0:
 		return Finding{Status: Failed, Outcome: "unseen", Facts: facts}
 	case err != nil:
@@ -108,4 +121,19 @@ func checkUSB(ctx context.Context, m *Machine) Finding {
 	}
 	facts["Seen"] = len(infos)
 	return Finding{Status: OK, Outcome: "ok", Facts: facts}
+}
+
+// ignoreRules are the udev rules that tell the smart card service to leave a reader
+// alone (PCSCLITE_IGNORE, pcsc-lite 2.3.2 and newer).
+func (m *Machine) ignoreRules() []string {
+	var found []string
+	for _, name := range m.glob("etc/udev/rules.d/*.rules", "usr/lib/udev/rules.d/*.rules", "lib/udev/rules.d/*.rules") {
+		for line := range strings.Lines(m.text(name)) {
+			if !strings.HasPrefix(strings.TrimSpace(line), "#") && strings.Contains(line, "PCSCLITE_IGNORE") {
+				found = append(found, "/"+name)
+				break
+			}
+		}
+	}
+	return found
 }

@@ -21,6 +21,7 @@ import (
 	"walletcompanion/platformclient/api"
 	"walletcompanion/reader"
 	"walletcompanion/reader/pcsc"
+	"walletcompanion/reader/virtual"
 	"walletcompanion/wallet"
 )
 
@@ -87,7 +88,8 @@ func machineReader(m *diag.Machine, options Options) (release func(), err error)
 	p := &Program{options: options, points: newPointReporter()}
 	if kind == ReaderDemo {
 		if _, err := os.Stat(filepath.Join(options.ProfileDir, demoCardName)); err != nil {
-			m.List = func(context.Context) ([]reader.Info, error) { return nil, nil } // not made before it is used
+			slot := reader.Info{Name: demoReaderName, Driver: virtual.DriverName, State: reader.StateEmpty} // the card is made when it is used
+			m.List = func(context.Context) ([]reader.Info, error) { return []reader.Info{slot}, nil }
 			return func() {}, nil
 		}
 	}
