@@ -287,3 +287,22 @@ func negativeAnomalies(log []Record, purse Purse) []Anomaly {
 	}
 	return nil
 }
+
+// LoggedCounters are the highest numbers in the log: how far the card had counted when
+// it wrote them. Cards disagree on whether that is the number before or after the
+// transaction (card dossier §1.4). False where the log holds none of the kind; with a
+// shared counter both kinds count as online.
+func LoggedCounters(purse Purse) (online, offline uint16, hasOnline, hasOffline bool) {
+	shared := purse.Profile != nil && purse.Profile.SharedCounter
+	for _, record := range purse.Records {
+		kind, numbered := numberedOnline(record.Type)
+		switch {
+		case !numbered || garbled(record):
+		case kind || shared:
+			online, hasOnline = max(online, record.Counter), true
+		default:
+			offline, hasOffline = max(offline, record.Counter), true
+		}
+	}
+	return online, offline, hasOnline, hasOffline
+}

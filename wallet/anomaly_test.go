@@ -109,6 +109,16 @@ func TestAnomalies(t *testing.T) {
 	}
 }
 
+func TestLoggedCounters(t *testing.T) {
+	log := []logged{{7, 200, wallet.TypePurchaseEP, "20260301120000", 0}, {3, 5000, wallet.TypeLoadEP, "20260301110000", 0}, {900, 1, 0x77, "20260301110000", 0}}
+	online, offline, hasOnline, hasOffline := wallet.LoggedCounters(purseWith("pboc-ep", 0, log...))
+	require.Equal(t, []any{uint16(3), uint16(7), true, true}, []any{online, offline, hasOnline, hasOffline})
+	online, _, hasOnline, hasOffline = wallet.LoggedCounters(purseWith("shanghai", 0, log...))
+	require.Equal(t, []any{uint16(7), true, false}, []any{online, hasOnline, hasOffline})
+	_, _, hasOnline, hasOffline = wallet.LoggedCounters(purseWith("pboc-ep", 0))
+	require.False(t, hasOnline || hasOffline)
+}
+
 func TestPINAnomalies(t *testing.T) {
 	require.Empty(t, wallet.PINAnomalies(3))
 	require.Equal(t, wallet.AnomalyPINLastTry, wallet.PINAnomalies(1)[0].Code)

@@ -32,6 +32,8 @@ func checkDatabase(ctx context.Context, m *Machine) Finding {
 		return Finding{Status: Failed, Outcome: "newer", Facts: facts}
 	case errors.Is(err, store.ErrCorrupt):
 		return Finding{Status: Failed, Outcome: "corrupt", Facts: facts}
+	case errors.Is(err, store.ErrLocked):
+		return Finding{Status: Failed, Outcome: "locked", Facts: facts}
 	case errors.Is(err, fs.ErrPermission):
 		return Finding{Status: Failed, Outcome: "denied", Facts: facts}
 	case err != nil:

@@ -308,6 +308,7 @@ func rows() []row {
 		{"database", Warning, "mode", inspected(store.Inspection{Exists: true, JournalMode: "delete"}, nil)},
 		{"database", Failed, "newer", inspected(store.Inspection{}, store.ErrNewer)},
 		{"database", Failed, "corrupt", inspected(store.Inspection{}, fmt.Errorf("x: %w", store.ErrCorrupt))},
+		{"database", Failed, "locked", inspected(store.Inspection{}, fmt.Errorf("x: %w", store.ErrLocked))},
 		{"database", Failed, "denied", inspected(store.Inspection{}, fs.ErrPermission)},
 		{"database", Failed, "trouble", inspected(store.Inspection{}, broken)},
 

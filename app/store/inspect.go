@@ -13,7 +13,12 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
+
+// ErrLocked means that another program keeps the whole database to itself.
+var ErrLocked = errors.New("another program has locked the database")
 
 // Inspection is what a look into a profile tells without changing anything: no
 // folder is made, no table brought up to date, no permission mended. SQLite may leave
@@ -36,8 +41,8 @@ type Inspection struct {
 	PlatformProfile string // its profile file
 }
 
-// Inspect looks into the profile of a folder. Errors: ErrNewer, ErrCorrupt, or the
-// system's; what could be read until then is returned with them. A profile that does
+// Inspect looks into the profile of a folder. Errors: ErrNewer, ErrCorrupt, ErrLocked, or
+// the system's; what could be read until then is returned with them. A profile that does
 // not exist yet is no error.
 func Inspect(ctx context.Context, dir string) (found Inspection, err error) {
 	found.Known = schemaVersion
@@ -68,6 +73,10 @@ func Inspect(ctx context.Context, dir string) (found Inspection, err error) {
 	}
 	defer db.Close()
 	if err := found.look(ctx, db); err != nil {
+		var cause *sqlite.Error
+		if errors.As(err, &cause) && cause.Code()&0xFF == sqlite3.SQLITE_BUSY {
+			err = fmt.Errorf("%w: %w", ErrLocked, err)
+		}
 		return found, fmt.Errorf("look into %s: %w", databaseName, explain(err))
 	}
 	return found, nil

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"os"
 	"path/filepath"
 	"testing"
@@ -104,4 +105,22 @@ func TestInspect_BrokenPage(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, raw, 0o600))
 	_, err = Inspect(t.Context(), dir)
 	require.ErrorIs(t, err, ErrCorrupt)
+}
+
+// A program that keeps the database to itself, as a browser for databases may.
+func TestInspect_Locked(t *testing.T) {
+	dir := t.TempDir()
+	kept, err := Open(dir, Options{})
+	require.NoError(t, err)
+	require.NoError(t, kept.Close())
+	other, err := sql.Open("sqlite", dataSource(filepath.Join(dir, "wallet.db"), time.Second))
+	require.NoError(t, err)
+	defer other.Close()
+	other.SetMaxOpenConns(1)
+	_, err = other.Exec(`PRAGMA locking_mode = EXCLUSIVE`)
+	require.NoError(t, err)
+	_, err = other.Exec(`INSERT INTO setting (name, value) VALUES ('a', 'b')`)
+	require.NoError(t, err)
+	_, err = Inspect(t.Context(), dir)
+	require.ErrorIs(t, err, ErrLocked)
 }

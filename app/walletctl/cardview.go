@@ -34,6 +34,23 @@ type viewObject struct {
 type viewedPurse struct {
 	purseObject
 	Blocked bool `json:"blocked"`
+	// The highest numbers in the log, null where it holds none: a counter itself cannot
+	// be read without beginning a transaction.
+	OnlineLogged  *uint16 `json:"onlineCounterLogged"`
+	OfflineLogged *uint16 `json:"offlineCounterLogged"`
+}
+
+// viewedPurse shows a purse with its counters.
+func (c *console) viewedPurse(purse wallet.Purse, reveal bool) viewedPurse {
+	object := viewedPurse{purseObject: c.purse(purse, reveal), Blocked: purse.Blocked}
+	online, offline, hasOnline, hasOffline := wallet.LoggedCounters(purse)
+	if hasOnline {
+		object.OnlineLogged = &online
+	}
+	if hasOffline {
+		object.OfflineLogged = &offline
+	}
+	return object
 }
 
 type atrObject struct {
@@ -163,7 +180,7 @@ func (cmd cardViewCmd) Run(ctx context.Context, con *console) error {
 		object.Directories = append(object.Directories, directoryOf(directory))
 	}
 	for _, purse := range result.View.Reading.Purses {
-		object.Purses = append(object.Purses, viewedPurse{con.purse(purse, cmd.Reveal), purse.Blocked})
+		object.Purses = append(object.Purses, con.viewedPurse(purse, cmd.Reveal))
 	}
 	for _, application := range result.View.Applications {
 		object.Applications = append(object.Applications, con.application(application, cmd.Reveal))

@@ -113,8 +113,18 @@ func (cmd cardViewCmd) people(con *console, view viewObject) func(io.Writer) {
 			}
 		}
 		for _, purse := range view.Purses {
+			var counters []string
 			fmt.Fprintln(w)
 			con.printPurse(w, purse.purseObject)
+			for key, counter := range map[string]*uint16{"online": purse.OnlineLogged, "offline": purse.OfflineLogged} {
+				if counter != nil {
+					counters = append(counters, con.t("cardview.counter."+key, "Counter", *counter))
+				}
+			}
+			if len(counters) > 0 {
+				slices.Sort(counters)
+				fmt.Fprintln(w, con.t("cardview.counters", "Counters", strings.Join(counters, con.t("cardview.comma"))))
+			}
 		}
 		for _, application := range view.Applications {
 			fmt.Fprintln(w)
