@@ -95,6 +95,9 @@ type FileRecord struct {
 	Raw   Hex
 }
 
+// Unused reports a record that was never written: all 00 or all FF.
+func (r FileRecord) Unused() bool { return unusedRecord(r.Raw) }
+
 // knownApplications are names beside those of the profiles (card dossier §4.1, §4.4):
 // what a card may carry that is no purse of ours.
 var knownApplications = []struct {

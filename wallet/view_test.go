@@ -100,6 +100,8 @@ func TestViewCard_EveryVariant(t *testing.T) {
 			log := fileOf(t, purse, 0x18)
 			require.Equal(t, wallet.FileLog, log.Kind())
 			require.Len(t, log.Records, 10)
+			require.False(t, log.Records[0].Unused())
+			require.True(t, wallet.FileRecord{Raw: make(wallet.Hex, 23)}.Unused())
 		})
 	}
 }

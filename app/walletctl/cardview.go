@@ -38,11 +38,12 @@ type viewedPurse struct {
 	// be read without beginning a transaction.
 	OnlineLogged  *uint16 `json:"onlineCounterLogged"`
 	OfflineLogged *uint16 `json:"offlineCounterLogged"`
+	SharedCounter bool    `json:"sharedCounter"` // loads and purchases count in one sequence, as online
 }
 
 // viewedPurse shows a purse with its counters.
 func (c *console) viewedPurse(purse wallet.Purse, reveal bool) viewedPurse {
-	object := viewedPurse{purseObject: c.purse(purse, reveal), Blocked: purse.Blocked}
+	object := viewedPurse{purseObject: c.purse(purse, reveal), Blocked: purse.Blocked, SharedCounter: purse.Profile.SharedCounter}
 	online, offline, hasOnline, hasOffline := wallet.LoggedCounters(purse)
 	if hasOnline {
 		object.OnlineLogged = &online

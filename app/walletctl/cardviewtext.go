@@ -12,6 +12,9 @@ import (
 
 // recordLine is one record in words, as far as it is described.
 func (c *console) recordLine(a wallet.Application, file wallet.File, record wallet.FileRecord) string {
+	if record.Unused() {
+		return c.t("cardview.unused")
+	}
 	switch file.Kind() {
 	case wallet.FileLog:
 		meaning := wallet.OverdraftUnknown
@@ -62,27 +65,27 @@ func (c *console) anomalies(view wallet.View, now time.Time) []anomalyObject {
 	list := []anomalyObject{}
 	for _, purse := range view.Reading.Purses {
 		for _, found := range wallet.Anomalies(purse, now) {
-			list = append(list, c.anomaly(purse.AID, found))
+			list = append(list, c.anomaly(purse.AID, purse.Profile.Name, found))
 		}
 	}
 	for _, application := range view.Applications {
 		if tries, known := application.PINTries(); known {
 			for _, found := range wallet.PINAnomalies(tries) {
-				list = append(list, c.anomaly(application.Name, found))
+				list = append(list, c.anomaly(application.Name, application.Title(), found))
 			}
 		}
 	}
 	return list
 }
 
-func (c *console) anomaly(aid wallet.Hex, found wallet.Anomaly) anomalyObject {
+func (c *console) anomaly(aid wallet.Hex, application string, found wallet.Anomaly) anomalyObject {
 	object := anomalyObject{Code: found.Code, Severity: found.Severity, AIDOf: aid}
 	kind := "purchase"
 	if found.Online {
 		kind = "load"
 	}
 	facts := []any{
-		"Record", found.Record, "Older", found.Older, "SFI", fmt.Sprintf("%02X", found.SFI), "Kind", c.t("cardview.kind." + kind),
+		"Application", application, "Record", found.Record, "Older", found.Older, "SFI", fmt.Sprintf("%02X", found.SFI), "Kind", c.t("cardview.kind." + kind),
 		"Expected", found.Expected, "Found", found.Found, "Last", found.Found - 1,
 		"ExpectedYuan", wallet.Fen(found.Expected).Yuan(), "FoundYuan", wallet.Fen(found.Found).Yuan(),
 		"From", clock(found.From), "Until", clock(found.Until), "FirstDay", cardDate(found.From), "LastDay", cardDate(found.Until),
@@ -116,7 +119,11 @@ func (cmd cardViewCmd) people(con *console, view viewObject) func(io.Writer) {
 			var counters []string
 			fmt.Fprintln(w)
 			con.printPurse(w, purse.purseObject)
-			for key, counter := range map[string]*uint16{"online": purse.OnlineLogged, "offline": purse.OfflineLogged} {
+			online := "online"
+			if purse.SharedCounter {
+				online = "shared"
+			}
+			for key, counter := range map[string]*uint16{online: purse.OnlineLogged, "offline": purse.OfflineLogged} {
 				if counter != nil {
 					counters = append(counters, con.t("cardview.counter."+key, "Counter", *counter))
 				}
@@ -233,7 +240,7 @@ func (cmd cardViewCmd) printFile(con *console, w io.Writer, file fileObject, pur
 	}
 	fmt.Fprintf(w, "  %s\t%s\n", con.t("cardview.sfi", "SFI", file.SFI), kind+con.t("cardview.comma")+size)
 	for _, field := range file.Fields {
-		fmt.Fprintf(w, "\t  %s: %s\n", con.t("cardview.field."+field.Name), orElse(field.Text, con.t("cardview.empty")))
+		fmt.Fprintf(w, "\t  %s%s%s\n", con.t("cardview.field."+field.Name), con.t("cardview.colon"), orElse(field.Text, con.t("cardview.empty")))
 	}
 	if cmd.Raw && file.Bytes > 0 {
 		fmt.Fprintf(w, "\t  %s\n", file.Content)
