@@ -120,7 +120,7 @@ func troubleOf(err error) Trouble {
 	var invalid x509.CertificateInvalidError
 	var verification *tls.CertificateVerificationError
 	switch {
-	case errors.As(err, &network) && network.Op == "proxyconnect",
+	case errors.As(err, &network) && network.Op == "proxyconnect", errors.Is(err, errProxyAddress),
 		strings.Contains(err.Error(), "Proxy Authentication Required"):
 		return TroubleProxy
 	case errors.Is(err, errPin):

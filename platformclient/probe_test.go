@@ -100,6 +100,9 @@ func TestProbe_Proxy(t *testing.T) {
 		return NewProbe(t.Context(), p.profile, "1.0", func(*http.Request) (*url.URL, error) { return url.Parse("http://" + address) }, time.Now)
 	}
 	require.Equal(t, TroubleProxy, through(nobody).Trouble)
+	unreadable := NewProbe(t.Context(), p.profile, "1.0", func(*http.Request) (*url.URL, error) { return nil, errors.New("http://li:secret@[proxy is no address") }, time.Now)
+	require.Equal(t, TroubleProxy, unreadable.Trouble)
+	require.NotContains(t, unreadable.Err.Error(), "secret")
 
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) }))
 	defer refusing.Close()
@@ -113,11 +116,11 @@ func TestProbe_Proxy(t *testing.T) {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		w.WriteHeader(http.StatusOK)
 		near, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
 			return
 		}
+		_, _ = io.WriteString(near, "HTTP/1.1 200 Connection established\r\n\r\n")
 		go func() {
 			_, _ = io.Copy(far, near)
 			_ = far.Close()

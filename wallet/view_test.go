@@ -89,6 +89,7 @@ func TestViewCard_EveryVariant(t *testing.T) {
 			require.Empty(t, v.Problems)
 			require.Empty(t, v.Trouble)
 			require.Len(t, v.Reading.Purses, 1)
+			require.Empty(t, wallet.Anomalies(v.Reading.Purses[0], lookedAt))
 
 			purse := app(t, v, "A00000000386980701")
 			require.Equal(t, wallet.SourceDirectory, purse.Source)

@@ -73,3 +73,30 @@ func (m *Machine) maskHome(text string) string {
 	}
 	return text
 }
+
+// Masked are results as they may leave this computer: the home folder is shown as ~
+// in texts and details.
+func (m *Machine) Masked(told []Told) []Told {
+	masked := make([]Told, 0, len(told))
+	for _, one := range told {
+		one.Text, one.Remedy = m.maskHome(one.Text), m.maskHome(one.Remedy)
+		detail := map[string]any{}
+		for name, value := range one.Detail {
+			switch value := value.(type) {
+			case string:
+				detail[name] = m.maskHome(value)
+			case []string:
+				texts := []string{}
+				for _, text := range value {
+					texts = append(texts, m.maskHome(text))
+				}
+				detail[name] = texts
+			default:
+				detail[name] = value
+			}
+		}
+		one.Detail = detail
+		masked = append(masked, one)
+	}
+	return masked
+}

@@ -421,6 +421,19 @@ func TestAllIsWell(t *testing.T) {
 	require.Equal(t, "linux/"+runtime.GOARCH, facts.System)
 }
 
+// A report that leaves this computer does not name the home folder.
+func TestMasked(t *testing.T) {
+	m, _ := debian()
+	m.List = func(context.Context) ([]reader.Info, error) {
+		return []reader.Info{{Name: "Virtual /home/li/card.json", State: reader.StatePresent}}, nil
+	}
+	raw, err := json.Marshal(m.Masked(TellAll(Run(t.Context(), m, Checks()), lang.Texts("en"))))
+	require.NoError(t, err)
+	require.NotContains(t, string(raw), "/home/li")
+	require.Contains(t, string(raw), "Virtual ~/card.json")
+	require.Contains(t, string(raw), "~/.config/wallet-companion")
+}
+
 // A bare machine: no file system, no functions. Nothing panics.
 func TestBareMachine(t *testing.T) {
 	for _, system := range []string{"linux", "windows", "darwin", "plan9"} {

@@ -87,7 +87,7 @@ func (c *console) diagnose(ctx context.Context) (diagnoseObject, error) {
 	}
 	defer release()
 	object := diagnoseObject{At: stamp(time.Now())}
-	object.Checks = diag.TellAll(diag.Run(ctx, machine, diag.Checks()), c.texts)
+	object.Checks = machine.Masked(diag.TellAll(diag.Run(ctx, machine, diag.Checks()), c.texts))
 	object.Facts = diag.GatherFacts(ctx, machine, wire.Version)
 	return object, nil
 }

@@ -180,7 +180,10 @@ func proxyOf(address string) string {
 		return ""
 	}
 	proxy, err := http.ProxyFromEnvironment(request)
-	if err != nil || proxy == nil {
+	if err != nil {
+		return "?" // there is one, in a form that nobody reads
+	}
+	if proxy == nil {
 		return ""
 	}
 	return proxy.Scheme + "://" + proxy.Host
