@@ -24,11 +24,14 @@ func notListed(err error) Finding {
 
 // checkReaders lists the readers that the program may use.
 func checkReaders(ctx context.Context, m *Machine) Finding {
-	infos, err := m.list(ctx)
+	infos, err := m.wanted(ctx)
 	if err != nil {
 		return notListed(err)
 	}
 	if len(infos) == 0 {
+		if others, err := m.list(ctx); err == nil && len(others) > 0 {
+			return Finding{Status: Failed, Outcome: "not-named", Facts: map[string]any{"Readers": readerNames(others)}}
+		}
 		return Finding{Status: Failed, Outcome: "none"}
 	}
 	names, states := []string{}, []string{}
@@ -43,10 +46,18 @@ func checkReaders(ctx context.Context, m *Machine) Finding {
 	return Finding{Status: OK, Outcome: "ok", Facts: facts}
 }
 
+func readerNames(infos []reader.Info) string {
+	var names []string
+	for _, info := range infos {
+		names = append(names, info.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
 // checkHolder looks whether another program keeps a card to itself, and which
 // programs could be the one.
 func checkHolder(ctx context.Context, m *Machine) Finding {
-	infos, err := m.list(ctx)
+	infos, err := m.wanted(ctx)
 	if err != nil {
 		return notListed(err)
 	}
@@ -92,7 +103,7 @@ func (m *Machine) smartCardPrograms() []string {
 
 // checkCard looks whether a card lies on a reader.
 func checkCard(ctx context.Context, m *Machine) Finding {
-	infos, err := m.list(ctx)
+	infos, err := m.wanted(ctx)
 	if err != nil {
 		return notListed(err)
 	}
@@ -120,7 +131,7 @@ func checkCard(ctx context.Context, m *Machine) Finding {
 // checkPurse reads which purse the card has. It sends what every reading sends, and
 // nothing that changes a card.
 func checkPurse(ctx context.Context, m *Machine) Finding {
-	infos, err := m.list(ctx)
+	infos, err := m.wanted(ctx)
 	if err != nil {
 		return notListed(err)
 	}

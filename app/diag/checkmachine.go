@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -39,8 +40,9 @@ type Machine struct {
 
 	// Virtual: the chosen reader is a card in a file; the system's readers do not matter.
 	Virtual bool
-	// List asks for the readers that count.
-	List func(ctx context.Context) ([]reader.Info, error)
+	// List asks for all readers; Wanted says which of them count, nil: all.
+	List   func(ctx context.Context) ([]reader.Info, error)
+	Wanted func(reader.Info) bool
 	// ServiceCode is the number that the smart card service answered with.
 	ServiceCode func(err error) (code uint32, known bool)
 	// Dial connects to a local socket of the file system and closes it again.
@@ -119,6 +121,12 @@ func (m *memo[T]) get(ctx context.Context, limit time.Duration, ask func(ctx con
 
 func (m *Machine) list(ctx context.Context) ([]reader.Info, error) {
 	return m.readers.get(ctx, readersLimit, m.List)
+}
+
+// wanted are the readers that count.
+func (m *Machine) wanted(ctx context.Context) ([]reader.Info, error) {
+	infos, err := m.list(ctx)
+	return slices.DeleteFunc(slices.Clone(infos), func(info reader.Info) bool { return m.Wanted != nil && !m.Wanted(info) }), err
 }
 
 func (m *Machine) read(ctx context.Context) (wallet.Reading, error) {

@@ -252,6 +252,9 @@ func rows() []row {
 
 		{"readers", OK, "ok", sound},
 		{"readers", Failed, "none", listing(nil)},
+		{"readers", Failed, "not-named", machine(func(m *Machine) { m.Wanted = func(reader.Info) bool { return false } })},
+		{"usb-readers", OK, "ok", machine(func(m *Machine) { m.Wanted = func(reader.Info) bool { return false } })},
+		{"card", Skipped, "skipped.no-reader", machine(func(m *Machine) { m.Wanted = func(reader.Info) bool { return false } })},
 		{"readers", Failed, "unavailable", listing(nil, busyReader(reader.StateUnavailable))},
 		{"readers", Failed, "broken.readers", listing(broken)},
 		{"readers", Skipped, "skipped.no-service", listing(noService)},

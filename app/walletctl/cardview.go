@@ -160,6 +160,7 @@ func (cmd cardViewCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer program.Close()
+	con.say(con.t("cardview.reading"))
 	result, err := program.Core.ViewCard(ctx)
 	if err != nil {
 		return err

@@ -132,16 +132,18 @@ func (c *console) firstAid(ctx context.Context, err error) error {
 	if failure == nil || failure.Open() || ctx.Err() != nil {
 		return err
 	}
-	names := readerChecks
+	ofReader := strings.HasPrefix(failure.Code, "READER_")
+	ofPlatform := strings.HasPrefix(failure.Code, "PLATFORM_") && failure.Code != "PLATFORM_DIR"
+	if !ofReader && !ofPlatform {
+		return err
+	}
 	inspection, inspectErr := wire.Inspect(ctx, c.options(false))
-	switch {
-	case inspectErr != nil:
-		return err
-	case strings.HasPrefix(failure.Code, "READER_") && inspection.Cards == 0:
-	case strings.HasPrefix(failure.Code, "PLATFORM_") && failure.Code != "PLATFORM_DIR" && inspection.Secrets == 0:
+	if inspectErr != nil || ofReader && inspection.Cards > 0 || ofPlatform && inspection.Secrets > 0 {
+		return err // something has worked already
+	}
+	names := readerChecks
+	if ofPlatform {
 		names = platformChecks
-	default:
-		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, firstAidLimit)
 	defer cancel()

@@ -102,16 +102,7 @@ func machineReader(m *diag.Machine, options Options) (release func(), err error)
 		m.List = func(context.Context) ([]reader.Info, error) { return nil, cause }
 		return func() {}, nil
 	}
-	m.List = func(ctx context.Context) ([]reader.Info, error) {
-		infos, err := p.source.driver.List(ctx)
-		var wanted []reader.Info
-		for _, info := range infos {
-			if p.source.wanted(info) {
-				wanted = append(wanted, info)
-			}
-		}
-		return wanted, err
-	}
+	m.List, m.Wanted = p.source.driver.List, p.source.wanted
 	m.ReadCard = func(ctx context.Context) (wallet.Reading, error) { return p.glance(ctx) }
 	return p.source.close, nil
 }

@@ -35,9 +35,9 @@ func diagnosed(t *testing.T, options wire.Options, names ...string) map[string]s
 func TestMachine_RealService(t *testing.T) {
 	service := pcsctest.Start(t)
 	options := wire.Options{Reader: "pcsc:" + service.Name(0), ProfileDir: filepath.Join(t.TempDir(), "profile")}
-	names := []string{"pcsc-library", "pcsc-service", "access", "readers", "card", "purse", "database", "disk"}
+	names := []string{"pcsc-library", "pcsc-service", "access", "readers", "card", "purse", "database"}
 	require.Equal(t, map[string]string{
-		"pcsc-library": "ok", "pcsc-service": "ok", "access": "ok", "readers": "ok", "card": "none", "purse": "skipped.no-card", "database": "new", "disk": "ok",
+		"pcsc-library": "ok", "pcsc-service": "ok", "access": "ok", "readers": "ok", "card": "none", "purse": "skipped.no-card", "database": "new",
 	}, diagnosed(t, options, names...))
 
 	card, err := virtualcard.New(virtualcard.Spec{ASN: wallet.ASN{9: 1}, Balance: 1234, Records: 3}, rand.Reader)
@@ -58,7 +58,7 @@ func TestMachine_RealService(t *testing.T) {
 	require.Equal(t, before, after, "no check changes a card")
 
 	options.Reader = "pcsc:no such reader"
-	require.Equal(t, "none", diagnosed(t, options, "readers")["readers"])
+	require.Equal(t, "not-named", diagnosed(t, options, "readers")["readers"])
 
 	service.Kill()
 	options.Reader = "auto"
