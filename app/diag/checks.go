@@ -104,13 +104,33 @@ func runOne(ctx context.Context, m *Machine, check Check) Result {
 		}()
 		found <- check.Run(limited, m)
 	}()
-	select {
-	case result.Finding = <-found:
-	case <-time.After(check.Limit + grace):
+	var came bool
+	if result.Finding, came = await(ctx, found, check.Limit+grace); !came {
 		result.Finding = Finding{Status: Failed, Outcome: outcomeTimeout, Facts: map[string]any{"Seconds": check.Limit.Seconds()}}
 	}
 	result.Took = time.Since(began)
 	return result
+}
+
+// await takes what a check finds, until the time is over or nobody wants to know any
+// more; most checks then end by themselves a moment later, and tell more.
+func await(ctx context.Context, found <-chan Finding, limit time.Duration) (finding Finding, came bool) {
+	over := time.NewTimer(limit)
+	defer over.Stop()
+	select {
+	case finding = <-found:
+		return finding, true
+	case <-over.C:
+		return Finding{}, false
+	case <-ctx.Done():
+	}
+	over.Reset(grace)
+	select {
+	case finding = <-found:
+		return finding, true
+	case <-over.C:
+		return Finding{}, false
+	}
 }
 
 // firstFrames is the part of a stack that a bundle needs.
@@ -149,11 +169,27 @@ func (r Result) Tell(texts *lang.Localizer) Told {
 	if strings.HasPrefix(r.Finding.Outcome, "skipped.") || strings.HasPrefix(r.Finding.Outcome, "broken.") {
 		key = "doctor." + r.Finding.Outcome
 	}
-	told := Told{Name: r.Check, Status: r.Finding.Status, Text: texts.T(key, facts), Detail: facts}
+	told := Told{Name: r.Check, Status: r.Finding.Status, Text: texts.T(key, facts), Detail: detailOf(facts)}
 	if texts.Has(key + ".remedy") {
 		told.Remedy = texts.T(key+".remedy", facts)
 	}
 	return told
+}
+
+// detailOf gives scripts the facts under names that begin small. Texts use some facts
+// in a form of their own, with a capital: where both are there, scripts get theirs.
+func detailOf(facts map[string]any) map[string]any {
+	detail := make(map[string]any, len(facts))
+	for name, value := range facts {
+		small := strings.ToLower(name[:1]) + name[1:]
+		if strings.ToUpper(name) == name {
+			small = strings.ToLower(name)
+		}
+		if _, own := facts[small]; small == name || !own {
+			detail[small] = value
+		}
+	}
+	return detail
 }
 
 // TellAll puts results into words.

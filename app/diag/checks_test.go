@@ -514,6 +514,25 @@ func TestRun_AsksOnce(t *testing.T) {
 	require.Len(t, names, len(Checks()))
 }
 
+// Whoever stops diagnosis does not wait for a check that hangs.
+func TestRun_Cancelled(t *testing.T) {
+	m, _ := debian()
+	release := make(chan struct{})
+	defer close(release)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	stuck := Check{Name: "stuck", Limit: time.Hour, Run: func(context.Context, *Machine) Finding {
+		<-release
+		return Finding{}
+	}}
+	require.Equal(t, Failed, Run(ctx, m, []Check{stuck})[0].Finding.Status)
+}
+
+func TestDetailNames(t *testing.T) {
+	require.Equal(t, map[string]any{"url": 1, "freeMB": 2, "readers": "list", "code": 3},
+		detailOf(map[string]any{"URL": 1, "FreeMB": 2, "Readers": "text", "readers": "list", "code": 3}))
+}
+
 func TestExit(t *testing.T) {
 	failed := func(exit int) Result { return Result{Exit: exit, Finding: Finding{Status: Failed}} }
 	require.Equal(t, 0, Exit([]Result{{Exit: 3, Finding: Finding{Status: Warning}}, {Exit: 4, Finding: Finding{Status: Skipped}}}))

@@ -32,6 +32,9 @@ func (cmd doctorCmd) Run(ctx context.Context, con *console) error {
 	}
 	defer release()
 	results := diag.Run(ctx, machine, diag.Checks())
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	checks := diag.TellAll(results, con.texts)
 	if err := con.print(map[string]any{"checks": checks}, func(w io.Writer) { con.printChecks(w, checks) }); err != nil {
 		return err
