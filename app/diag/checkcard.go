@@ -23,7 +23,7 @@ func notListed(err error) Finding {
 }
 
 // checkReaders lists the readers that the program may use.
-func checkReaders(ctx context.Context, m *Machine) Finding {
+func checkReaders(ctx context.Context, m *Computer) Finding {
 	infos, err := m.wanted(ctx)
 	if err != nil {
 		return notListed(err)
@@ -56,7 +56,7 @@ func readerNames(infos []reader.Info) string {
 
 // checkHolder looks whether another program keeps a card to itself, and which
 // programs could be the one.
-func checkHolder(ctx context.Context, m *Machine) Finding {
+func checkHolder(ctx context.Context, m *Computer) Finding {
 	infos, err := m.wanted(ctx)
 	if err != nil {
 		return notListed(err)
@@ -84,7 +84,7 @@ func checkHolder(ctx context.Context, m *Machine) Finding {
 
 // smartCardPrograms are the other programs that have loaded the library of the smart
 // card service; those of other people cannot be seen.
-func (m *Machine) smartCardPrograms() []string {
+func (m *Computer) smartCardPrograms() []string {
 	if m.System != "linux" {
 		return []string{}
 	}
@@ -102,7 +102,7 @@ func (m *Machine) smartCardPrograms() []string {
 }
 
 // checkCard looks whether a card lies on a reader.
-func checkCard(ctx context.Context, m *Machine) Finding {
+func checkCard(ctx context.Context, m *Computer) Finding {
 	infos, err := m.wanted(ctx)
 	if err != nil {
 		return notListed(err)
@@ -130,7 +130,7 @@ func checkCard(ctx context.Context, m *Machine) Finding {
 
 // checkPurse reads which purse the card has. It sends what every reading sends, and
 // nothing that changes a card.
-func checkPurse(ctx context.Context, m *Machine) Finding {
+func checkPurse(ctx context.Context, m *Computer) Finding {
 	infos, err := m.wanted(ctx)
 	if err != nil {
 		return notListed(err)

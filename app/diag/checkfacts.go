@@ -34,7 +34,7 @@ type ReaderFact struct {
 }
 
 // GatherFacts asks the machine; what cannot be had stays empty.
-func GatherFacts(ctx context.Context, m *Machine, version string) Facts {
+func GatherFacts(ctx context.Context, m *Computer, version string) Facts {
 	ctx, cancel := context.WithTimeout(ctx, readersLimit)
 	defer cancel()
 	facts := Facts{
@@ -65,7 +65,7 @@ func firstOf(texts ...string) string {
 }
 
 // maskHome replaces the home folder, whose name is often that of a person.
-func (m *Machine) maskHome(text string) string {
+func (m *Computer) maskHome(text string) string {
 	for _, name := range []string{"HOME", "USERPROFILE"} {
 		if home := filepath.Clean(m.Env(name)); len(home) > 3 {
 			text = strings.ReplaceAll(text, home, "~")
@@ -76,8 +76,8 @@ func (m *Machine) maskHome(text string) string {
 
 // Masked are results as they may leave this computer: the home folder is shown as ~
 // in texts and details.
-func (m *Machine) Masked(told []Told) []Told {
-	masked := make([]Told, 0, len(told))
+func (m *Computer) Masked(told []ToldCheck) []ToldCheck {
+	masked := make([]ToldCheck, 0, len(told))
 	for _, one := range told {
 		one.Text, one.Remedy = m.maskHome(one.Text), m.maskHome(one.Remedy)
 		detail := map[string]any{}

@@ -28,10 +28,10 @@ const (
 	databaseLimit = 15 * time.Second
 )
 
-// Machine is what the checks look at. Every field is a fact or a small function, so
-// that a test can put another machine in its place. A Machine serves one Run: what
+// Computer is what the checks look at. Every field is a fact or a small function, so
+// that a test can put another machine in its place. A Computer serves one Run: what
 // several checks want to know is asked once.
-type Machine struct {
+type Computer struct {
 	System string                   // runtime.GOOS
 	Root   fs.FS                    // the root of the file system; paths without the first slash
 	Env    func(name string) string // environment
@@ -119,27 +119,27 @@ func (m *memo[T]) get(ctx context.Context, limit time.Duration, ask func(ctx con
 	}
 }
 
-func (m *Machine) list(ctx context.Context) ([]reader.Info, error) {
+func (m *Computer) list(ctx context.Context) ([]reader.Info, error) {
 	return m.readers.get(ctx, readersLimit, m.List)
 }
 
 // wanted are the readers that count.
-func (m *Machine) wanted(ctx context.Context) ([]reader.Info, error) {
+func (m *Computer) wanted(ctx context.Context) ([]reader.Info, error) {
 	infos, err := m.list(ctx)
 	return slices.DeleteFunc(slices.Clone(infos), func(info reader.Info) bool { return m.Wanted != nil && !m.Wanted(info) }), err
 }
 
-func (m *Machine) read(ctx context.Context) (wallet.Reading, error) {
+func (m *Computer) read(ctx context.Context) (wallet.Reading, error) {
 	return m.reading.get(ctx, cardLimit, m.ReadCard)
 }
 
-func (m *Machine) inspect(ctx context.Context) (store.Inspection, error) {
+func (m *Computer) inspect(ctx context.Context) (store.Inspection, error) {
 	return m.database.get(ctx, databaseLimit, m.Inspect)
 }
 
 // probe greets the platform once on each way. An error means that it was not asked;
 // what went wrong on the way stands in the probe.
-func (m *Machine) probe(ctx context.Context, proxied bool) (platformclient.Probe, error) {
+func (m *Computer) probe(ctx context.Context, proxied bool) (platformclient.Probe, error) {
 	way := &m.direct
 	if proxied {
 		way = &m.proxied
@@ -156,7 +156,7 @@ func (m *Machine) probe(ctx context.Context, proxied bool) (platformclient.Probe
 const maxText = 1 << 20
 
 // text reads a file of the system; what cannot be read is empty.
-func (m *Machine) text(name string) string {
+func (m *Computer) text(name string) string {
 	file, err := m.Root.Open(name)
 	if err != nil {
 		return ""
@@ -167,13 +167,13 @@ func (m *Machine) text(name string) string {
 }
 
 // exists reports a file, folder or socket.
-func (m *Machine) exists(name string) bool {
+func (m *Computer) exists(name string) bool {
 	_, err := fs.Stat(m.Root, name)
 	return err == nil
 }
 
 // glob finds files; a pattern that is none finds nothing.
-func (m *Machine) glob(patterns ...string) []string {
+func (m *Computer) glob(patterns ...string) []string {
 	var found []string
 	for _, pattern := range patterns {
 		names, err := fs.Glob(m.Root, pattern)
@@ -188,7 +188,7 @@ func (m *Machine) glob(patterns ...string) []string {
 var libraryDirs = []string{"usr/lib/*-linux-*", "usr/lib64", "usr/lib", "lib/*-linux-*", "lib64", "lib", "usr/local/lib", "usr/local/lib64", "nix/store/*/lib"}
 
 // library finds a shared library by its name.
-func (m *Machine) library(name string) (string, bool) {
+func (m *Computer) library(name string) (string, bool) {
 	for _, dir := range libraryDirs {
 		if found := m.glob(dir + "/" + name); len(found) > 0 {
 			return "/" + found[0], true
@@ -198,7 +198,7 @@ func (m *Machine) library(name string) (string, bool) {
 }
 
 // processes calls look for every process with its number and short name.
-func (m *Machine) processes(look func(pid, name string)) {
+func (m *Computer) processes(look func(pid, name string)) {
 	entries, err := fs.ReadDir(m.Root, "proc")
 	if err != nil {
 		return
@@ -213,13 +213,13 @@ func (m *Machine) processes(look func(pid, name string)) {
 }
 
 // running reports a process of that short name.
-func (m *Machine) running(name string) (found bool) {
+func (m *Computer) running(name string) (found bool) {
 	m.processes(func(_, comm string) { found = found || comm == name })
 	return found
 }
 
 // release is a field of os-release, such as PRETTY_NAME.
-func (m *Machine) release(field string) string {
+func (m *Computer) release(field string) string {
 	text := m.text("etc/os-release")
 	if text == "" {
 		text = m.text("usr/lib/os-release")
@@ -233,7 +233,7 @@ func (m *Machine) release(field string) string {
 }
 
 // dpkgVersions reads the versions of installed packages of Debian and its relatives.
-func (m *Machine) dpkgVersions(names ...string) map[string]string {
+func (m *Computer) dpkgVersions(names ...string) map[string]string {
 	versions := map[string]string{}
 	file, err := m.Root.Open("var/lib/dpkg/status")
 	if err != nil {

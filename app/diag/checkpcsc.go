@@ -15,19 +15,19 @@ const (
 )
 
 // socketPath is where pcscd listens: compiled in, or moved by the environment.
-func socketPath(m *Machine) string {
+func socketPath(m *Computer) string {
 	if moved := m.Env("PCSCLITE_CSOCK_NAME"); moved != "" {
 		return moved
 	}
 	return "/run/pcscd/pcscd.comm"
 }
 
-func (m *Machine) socketExists() bool {
+func (m *Computer) socketExists() bool {
 	return m.exists(strings.TrimPrefix(socketPath(m), "/"))
 }
 
 // daemonPath finds pcscd where distributions keep it.
-func (m *Machine) daemonPath() (string, bool) {
+func (m *Computer) daemonPath() (string, bool) {
 	found := m.glob("usr/sbin/pcscd", "usr/bin/pcscd", "sbin/pcscd", "usr/local/sbin/pcscd", "nix/store/*/bin/pcscd")
 	if len(found) == 0 {
 		return "", false
@@ -39,7 +39,7 @@ func virtualOnly() Finding { return Finding{Status: Skipped, Outcome: outcomeVir
 
 // checkLibrary looks for libpcsclite.so.1, without which the program would not even
 // start; a program that was built without it has no readers.
-func checkLibrary(_ context.Context, m *Machine) Finding {
+func checkLibrary(_ context.Context, m *Computer) Finding {
 	if m.Virtual {
 		return virtualOnly()
 	}
@@ -51,7 +51,7 @@ func checkLibrary(_ context.Context, m *Machine) Finding {
 
 // checkService asks the smart card service for its readers and tells apart why it
 // does not answer.
-func checkService(ctx context.Context, m *Machine) Finding {
+func checkService(ctx context.Context, m *Computer) Finding {
 	if m.Virtual {
 		return virtualOnly()
 	}
@@ -69,7 +69,7 @@ func checkService(ctx context.Context, m *Machine) Finding {
 	return Finding{Status: Failed, Outcome: "trouble", Facts: m.serviceFacts(err)}
 }
 
-func (m *Machine) serviceFacts(err error) map[string]any {
+func (m *Computer) serviceFacts(err error) map[string]any {
 	facts := map[string]any{"Cause": err.Error()}
 	if m.ServiceCode != nil {
 		if code, known := m.ServiceCode(err); known {
@@ -89,7 +89,7 @@ func hex32(code uint32) string {
 }
 
 // stoppedService tells why nobody answers.
-func (m *Machine) stoppedService(ctx context.Context, err error) Finding {
+func (m *Computer) stoppedService(ctx context.Context, err error) Finding {
 	facts := m.serviceFacts(err)
 	if m.System != "linux" {
 		return Finding{Status: Failed, Outcome: "stopped." + m.System, Facts: facts}
@@ -122,7 +122,7 @@ var unitDirs = []string{"etc/systemd/system", "run/systemd/system", "usr/lib/sys
 
 // checkActivation looks whether systemd starts the service when somebody connects:
 // pcscd ends when nobody has used it for a while, and nobody else starts it again.
-func checkActivation(_ context.Context, m *Machine) Finding {
+func checkActivation(_ context.Context, m *Computer) Finding {
 	if m.Virtual {
 		return virtualOnly()
 	}
@@ -154,7 +154,7 @@ func checkActivation(_ context.Context, m *Machine) Finding {
 var driverDirs = []string{"usr/lib/pcsc/drivers", "usr/lib64/pcsc/drivers", "usr/lib/*-linux-*/pcsc/drivers", "usr/local/lib/pcsc/drivers", "usr/local/pcsc/drivers", "nix/store/*/pcsc/drivers"}
 
 // checkDriver looks for the driver of USB readers, a package of its own beside pcscd.
-func checkDriver(_ context.Context, m *Machine) Finding {
+func checkDriver(_ context.Context, m *Computer) Finding {
 	if m.Virtual {
 		return virtualOnly()
 	}
@@ -182,7 +182,7 @@ func checkDriver(_ context.Context, m *Machine) Finding {
 // checkAccess looks whether this person may use the service: polkit lets whoever sits
 // at the screen, and nobody who came through the network, unless a rule says so
 // (reader dossier §2).
-func checkAccess(ctx context.Context, m *Machine) Finding {
+func checkAccess(ctx context.Context, m *Computer) Finding {
 	if m.Virtual {
 		return virtualOnly()
 	}
@@ -208,7 +208,7 @@ func checkAccess(ctx context.Context, m *Machine) Finding {
 	return Finding{Status: OK, Outcome: "ok", Facts: facts}
 }
 
-func (m *Machine) groups() ([]string, error) {
+func (m *Computer) groups() ([]string, error) {
 	if m.Groups == nil {
 		return nil, errNotAsked
 	}
@@ -228,7 +228,7 @@ func usefulGroups(all []string) []string {
 
 // polkitRules are the rule files that speak of the service, as far as this person may
 // read them: many systems let only polkit look.
-func (m *Machine) polkitRules() []string {
+func (m *Computer) polkitRules() []string {
 	found := []string{}
 	for _, name := range m.glob("etc/polkit-1/rules.d/*.rules", "usr/share/polkit-1/rules.d/*.rules") {
 		if strings.Contains(m.text(name), "org.debian.pcsc-lite") {

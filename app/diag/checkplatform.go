@@ -17,7 +17,7 @@ const (
 
 // checkPlatformProfile looks whether the platform's file says everything that money
 // functions need: address, CA, pins of the servers' keys, signer and sealing keys.
-func checkPlatformProfile(_ context.Context, m *Machine) Finding {
+func checkPlatformProfile(_ context.Context, m *Computer) Finding {
 	facts := map[string]any{"URL": m.Platform.URL}
 	switch {
 	case m.Platform.Demo:
@@ -32,7 +32,7 @@ func checkPlatformProfile(_ context.Context, m *Machine) Finding {
 }
 
 // platformSkipped tells why there is nothing to reach.
-func platformSkipped(m *Machine) (Finding, bool) {
+func platformSkipped(m *Computer) (Finding, bool) {
 	switch {
 	case m.Platform.Demo:
 		return Finding{Status: Skipped, Outcome: "skipped.demo"}, true
@@ -44,7 +44,7 @@ func platformSkipped(m *Machine) (Finding, bool) {
 
 // checkDirect reaches for the platform without a proxy. Behind a proxy that is set it
 // may well not be reached, and need not be.
-func checkDirect(ctx context.Context, m *Machine) Finding {
+func checkDirect(ctx context.Context, m *Computer) Finding {
 	if skipped, skip := platformSkipped(m); skip {
 		return skipped
 	}
@@ -64,7 +64,7 @@ func checkDirect(ctx context.Context, m *Machine) Finding {
 
 // checkProxy reaches for the platform through the proxy of the environment, which is
 // the way that the program takes where one is set.
-func checkProxy(ctx context.Context, m *Machine) Finding {
+func checkProxy(ctx context.Context, m *Computer) Finding {
 	if skipped, skip := platformSkipped(m); skip {
 		return skipped
 	}
@@ -86,7 +86,7 @@ func checkProxy(ctx context.Context, m *Machine) Finding {
 }
 
 // reached turns a probe into a finding: ok, or the name of what went wrong.
-func (m *Machine) reached(probe platformclient.Probe) Finding {
+func (m *Computer) reached(probe platformclient.Probe) Finding {
 	facts := map[string]any{"URL": m.Platform.URL, "Host": hostOf(m.Platform.URL), "tookMS": probe.Took.Milliseconds(), "http": probe.Status}
 	if probe.Trouble == "" {
 		return Finding{Status: OK, Outcome: "ok", Facts: facts}
@@ -103,7 +103,7 @@ func hostOf(url string) string { return strings.TrimPrefix(url, "https://") }
 
 // checkClock holds this computer's clock beside the platform's, and without one
 // beside what this program wrote last.
-func checkClock(ctx context.Context, m *Machine) Finding {
+func checkClock(ctx context.Context, m *Computer) Finding {
 	if inspected, err := m.inspect(ctx); err == nil && inspected.LastWrite.Sub(m.Now()) > 24*time.Hour {
 		return Finding{Status: Failed, Outcome: "set-back", Facts: map[string]any{"Last": inspected.LastWrite.Local().Format(time.DateTime), "Now": m.Now().Local().Format(time.DateTime)}}
 	}

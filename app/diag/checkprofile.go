@@ -19,7 +19,7 @@ const (
 // checkDatabase looks into the database without changing it: whether it opens, is
 // whole, is of a version that this program knows, keeps its journal as it must, and
 // whether another process moves money with it.
-func checkDatabase(ctx context.Context, m *Machine) Finding {
+func checkDatabase(ctx context.Context, m *Computer) Finding {
 	found, err := m.inspect(ctx)
 	facts := map[string]any{"version": found.Version, "known": found.Known, "journalMode": found.JournalMode, "Process": found.MoneyHolder}
 	if err != nil {
@@ -51,7 +51,7 @@ func checkDatabase(ctx context.Context, m *Machine) Finding {
 }
 
 // checkDeviceKey looks whether others may read what unlocks the kept login.
-func checkDeviceKey(ctx context.Context, m *Machine) Finding {
+func checkDeviceKey(ctx context.Context, m *Computer) Finding {
 	facts := map[string]any{"Dir": m.ProfileDir}
 	folder, err := fs.Stat(m.Profile, ".")
 	switch {
@@ -86,7 +86,7 @@ func checkDeviceKey(ctx context.Context, m *Machine) Finding {
 func rights(mode fs.FileMode) string { return fmt.Sprintf("%04o", mode.Perm()) }
 
 // checkDisk looks whether the journal can still be written.
-func checkDisk(_ context.Context, m *Machine) Finding {
+func checkDisk(_ context.Context, m *Computer) Finding {
 	if m.Free == nil {
 		return Finding{Status: Skipped, Outcome: outcomeSystem, Facts: map[string]any{"System": m.System}}
 	}
@@ -105,7 +105,7 @@ func checkDisk(_ context.Context, m *Machine) Finding {
 }
 
 // checkDisplay looks for what the window needs. The console needs none of it.
-func checkDisplay(_ context.Context, m *Machine) Finding {
+func checkDisplay(_ context.Context, m *Computer) Finding {
 	facts := map[string]any{"display": m.Env("DISPLAY"), "wayland": m.Env("WAYLAND_DISPLAY"), "remote": m.Env("SSH_CONNECTION") != ""}
 	library, found := m.library("libGL.so.1")
 	facts["File"] = library

@@ -2,7 +2,7 @@
 // list of named checks, none of which can crash, block, or stop another one.
 //
 // A check needs no login, changes no card and makes no file. What it knows of the
-// machine it reads through the Machine that it is given: the root of the file system
+// machine it reads through the Computer that it is given: the root of the file system
 // as an fs.FS, the environment, the readers, the platform. Tests give it others.
 package diag
 
@@ -44,7 +44,7 @@ type Check struct {
 	Systems []string      // values of runtime.GOOS to which it applies; nil: all
 	Exit    int           // exit code of the console where this is the first that failed
 	Limit   time.Duration // after which it counts as failed and is left behind; 0: defaultLimit
-	Run     func(ctx context.Context, m *Machine) Finding
+	Run     func(ctx context.Context, m *Computer) Finding
 }
 
 // Result is a check with what it found.
@@ -71,7 +71,7 @@ const (
 
 // Run puts all checks to the machine, side by side, and returns the results in the
 // order of the checks. It returns at the latest when the longest limit is over.
-func Run(ctx context.Context, m *Machine, checks []Check) []Result {
+func Run(ctx context.Context, m *Computer, checks []Check) []Result {
 	results := make([]Result, len(checks))
 	var all sync.WaitGroup
 	for i, check := range checks {
@@ -83,7 +83,7 @@ func Run(ctx context.Context, m *Machine, checks []Check) []Result {
 
 // runOne runs a check under its watchdog. One that does not come back is left behind
 // with its goroutine.
-func runOne(ctx context.Context, m *Machine, check Check) Result {
+func runOne(ctx context.Context, m *Computer, check Check) Result {
 	if check.Limit == 0 {
 		check.Limit = defaultLimit
 	}
@@ -150,8 +150,8 @@ func Exit(results []Result) int {
 	return core.ExitOK
 }
 
-// Told is a result as people read it.
-type Told struct {
+// ToldCheck is a result as people read it.
+type ToldCheck struct {
 	Name   string         `json:"name"`
 	Status Status         `json:"status"`
 	Text   string         `json:"text"`
@@ -160,7 +160,7 @@ type Told struct {
 }
 
 // Tell puts a result into words.
-func (r Result) Tell(texts *lang.Localizer) Told {
+func (r Result) Tell(texts *lang.Localizer) ToldCheck {
 	facts := r.Finding.Facts
 	if facts == nil {
 		facts = map[string]any{}
@@ -169,7 +169,7 @@ func (r Result) Tell(texts *lang.Localizer) Told {
 	if strings.HasPrefix(r.Finding.Outcome, "skipped.") || strings.HasPrefix(r.Finding.Outcome, "broken.") {
 		key = "doctor." + r.Finding.Outcome
 	}
-	told := Told{Name: r.Check, Status: r.Finding.Status, Text: texts.T(key, facts), Detail: detailOf(facts)}
+	told := ToldCheck{Name: r.Check, Status: r.Finding.Status, Text: texts.T(key, facts), Detail: detailOf(facts)}
 	if texts.Has(key + ".remedy") {
 		told.Remedy = texts.T(key+".remedy", facts)
 	}
@@ -193,8 +193,8 @@ func detailOf(facts map[string]any) map[string]any {
 }
 
 // TellAll puts results into words.
-func TellAll(results []Result, texts *lang.Localizer) []Told {
-	told := make([]Told, 0, len(results))
+func TellAll(results []Result, texts *lang.Localizer) []ToldCheck {
+	told := make([]ToldCheck, 0, len(results))
 	for _, result := range results {
 		told = append(told, result.Tell(texts))
 	}

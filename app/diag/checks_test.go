@@ -36,7 +36,7 @@ func link(target string) *fstest.MapFile {
 
 // debian is a machine on which everything is as it should be: a reader on USB, the
 // service active, a card on the reader, a platform that answers, a profile in use.
-func debian() (*Machine, fstest.MapFS) {
+func debian() (*Computer, fstest.MapFS) {
 	root := fstest.MapFS{
 		"usr/lib/x86_64-linux-gnu/libpcsclite.so.1":                file(""),
 		"usr/lib/x86_64-linux-gnu/libGL.so.1":                      file(""),
@@ -66,7 +66,7 @@ func debian() (*Machine, fstest.MapFS) {
 	}
 	present := reader.Info{Name: "ACS ACR122U 00 00", Driver: "pcsc", State: reader.StatePresent}
 	profile, _ := wallet.ProfileByName("pboc-ep")
-	m := &Machine{
+	m := &Computer{
 		System: "linux", Root: root, Env: func(name string) string { return map[string]string{"DISPLAY": ":0", "HOME": "/home/li"}[name] },
 		Groups: func() ([]string, error) { return []string{"li", "plugdev"}, nil }, Now: func() time.Time { return testNow }, Self: 80,
 		List:        func(context.Context) ([]reader.Info, error) { return []reader.Info{present}, nil },
@@ -97,17 +97,17 @@ func classed(class reader.Class, cause error) error {
 	return &reader.Error{Class: class, Op: "list", Err: cause}
 }
 
-// change is a fault, put into a machine on which everything is as it should be.
-type change func(m *Machine, root fstest.MapFS)
+// alter is a fault, put into a machine on which everything is as it should be.
+type alter func(m *Computer, root fstest.MapFS)
 
-func listing(err error, infos ...reader.Info) change {
-	return func(m *Machine, _ fstest.MapFS) {
+func listing(err error, infos ...reader.Info) alter {
+	return func(m *Computer, _ fstest.MapFS) {
 		m.List = func(context.Context) ([]reader.Info, error) { return infos, err }
 	}
 }
 
-func without(names ...string) change {
-	return func(_ *Machine, root fstest.MapFS) {
+func without(names ...string) alter {
+	return func(_ *Computer, root fstest.MapFS) {
 		for _, name := range names {
 			for path := range root {
 				if path == name || strings.HasPrefix(path, name+"/") {
@@ -118,12 +118,12 @@ func without(names ...string) change {
 	}
 }
 
-func with(name string, entry *fstest.MapFile) change {
-	return func(_ *Machine, root fstest.MapFS) { root[name] = entry }
+func with(name string, entry *fstest.MapFile) alter {
+	return func(_ *Computer, root fstest.MapFS) { root[name] = entry }
 }
 
-func env(pairs ...string) change {
-	return func(m *Machine, _ fstest.MapFS) {
+func env(pairs ...string) alter {
+	return func(m *Computer, _ fstest.MapFS) {
 		before := m.Env
 		m.Env = func(name string) string {
 			for i := 0; i < len(pairs); i += 2 {
@@ -136,30 +136,30 @@ func env(pairs ...string) change {
 	}
 }
 
-func all(changes ...change) change {
-	return func(m *Machine, root fstest.MapFS) {
+func all(changes ...alter) alter {
+	return func(m *Computer, root fstest.MapFS) {
 		for _, one := range changes {
 			one(m, root)
 		}
 	}
 }
 
-func machine(what func(m *Machine)) change { return func(m *Machine, _ fstest.MapFS) { what(m) } }
+func machine(what func(m *Computer)) alter { return func(m *Computer, _ fstest.MapFS) { what(m) } }
 
-func reading(reading wallet.Reading, err error) change {
-	return machine(func(m *Machine) {
+func reading(reading wallet.Reading, err error) alter {
+	return machine(func(m *Computer) {
 		m.ReadCard = func(context.Context) (wallet.Reading, error) { return reading, err }
 	})
 }
 
-func inspected(found store.Inspection, err error) change {
-	return machine(func(m *Machine) {
+func inspected(found store.Inspection, err error) alter {
+	return machine(func(m *Computer) {
 		m.Inspect = func(context.Context) (store.Inspection, error) { return found, err }
 	})
 }
 
-func probing(direct, proxied platformclient.Probe) change {
-	return machine(func(m *Machine) {
+func probing(direct, proxied platformclient.Probe) alter {
+	return machine(func(m *Computer) {
 		m.Probe = func(_ context.Context, through bool) platformclient.Probe {
 			if through {
 				return proxied
@@ -169,8 +169,8 @@ func probing(direct, proxied platformclient.Probe) change {
 	})
 }
 
-func keyFile(mode fs.FileMode, size int, folder fs.FileMode) change {
-	return machine(func(m *Machine) {
+func keyFile(mode fs.FileMode, size int, folder fs.FileMode) alter {
+	return machine(func(m *Computer) {
 		m.Profile = fstest.MapFS{".": {Mode: fs.ModeDir | folder}, "device.key": {Data: make([]byte, size), Mode: mode}}
 	})
 }
@@ -180,21 +180,21 @@ type row struct {
 	check  string
 	status Status
 	want   string
-	change change
+	alter alter
 }
 
 func busyReader(state reader.State) reader.Info { return reader.Info{Name: "R", State: state} }
 
 func rows() []row {
 	noService, noAccess := classed(reader.NoService, coded(0x8010001D)), classed(reader.NoAccess, coded(0x8010006A))
-	sound := func(*Machine, fstest.MapFS) {}
+	sound := func(*Computer, fstest.MapFS) {}
 	silent := classed(reader.NoService, context.DeadlineExceeded)
 	broken := errors.New("the file is no card")
-	virtual := machine(func(m *Machine) { m.Virtual = true })
-	demo := machine(func(m *Machine) { m.Platform = Platform{Demo: true} })
+	virtual := machine(func(m *Computer) { m.Virtual = true })
+	demo := machine(func(m *Computer) { m.Platform = Platform{Demo: true} })
 	far := platformclient.Probe{Trouble: platformclient.TroubleTimeout, Err: errors.New("silence")}
 	good := platformclient.Probe{Status: 200, PlatformTime: testNow}
-	clock := func(ahead time.Duration) change {
+	clock := func(ahead time.Duration) alter {
 		return probing(good, platformclient.Probe{Status: 200, PlatformTime: testNow.Add(ahead), Ahead: ahead})
 	}
 	units := []string{"etc/systemd/system/sockets.target.wants/pcscd.socket"}
@@ -203,7 +203,7 @@ func rows() []row {
 		{"pcsc-library", OK, "ok", all(without("usr/lib/x86_64-linux-gnu"), with("usr/lib64/libpcsclite.so.1", file("")))},
 		{"pcsc-library", Failed, "missing", without("usr/lib/x86_64-linux-gnu/libpcsclite.so.1")},
 		{"pcsc-library", Skipped, "skipped.virtual", virtual},
-		{"pcsc-library", Skipped, "skipped.system", machine(func(m *Machine) { m.System = "windows" })},
+		{"pcsc-library", Skipped, "skipped.system", machine(func(m *Computer) { m.System = "windows" })},
 
 		{"pcsc-service", OK, "ok", sound},
 		{"pcsc-service", Failed, "denied", listing(noAccess)},
@@ -212,11 +212,11 @@ func rows() []row {
 		{"pcsc-service", Failed, "not-installed", all(listing(noService), without("usr/sbin/pcscd", "proc/77", "run/pcscd"))},
 		{"pcsc-service", Failed, "not-running", all(listing(noService), without("proc/77", "run/pcscd"))},
 		{"pcsc-service", Failed, "elsewhere", all(listing(noService), env("PCSCLITE_CSOCK_NAME", "/run/user/1000/pcscd.comm"))},
-		{"pcsc-service", Failed, "stale", all(listing(noService), machine(func(m *Machine) { m.Dial = func(context.Context, string) error { return net.ErrClosed } }))},
+		{"pcsc-service", Failed, "stale", all(listing(noService), machine(func(m *Computer) { m.Dial = func(context.Context, string) error { return net.ErrClosed } }))},
 		{"pcsc-service", Failed, "mismatch", listing(classed(reader.NoService, coded(0x8010001E)))},
 		{"pcsc-service", Failed, "silent", listing(silent)},
-		{"pcsc-service", Failed, "stopped.windows", all(listing(noService), machine(func(m *Machine) { m.System = "windows" }))},
-		{"pcsc-service", Failed, "stopped.darwin", all(listing(noService), machine(func(m *Machine) { m.System = "darwin" }))},
+		{"pcsc-service", Failed, "stopped.windows", all(listing(noService), machine(func(m *Computer) { m.System = "windows" }))},
+		{"pcsc-service", Failed, "stopped.darwin", all(listing(noService), machine(func(m *Computer) { m.System = "darwin" }))},
 		{"pcsc-service", Skipped, "skipped.virtual", virtual},
 
 		{"pcsc-activation", OK, "ok", sound},
@@ -252,9 +252,9 @@ func rows() []row {
 
 		{"readers", OK, "ok", sound},
 		{"readers", Failed, "none", listing(nil)},
-		{"readers", Failed, "not-named", machine(func(m *Machine) { m.Wanted = func(reader.Info) bool { return false } })},
-		{"usb-readers", OK, "ok", machine(func(m *Machine) { m.Wanted = func(reader.Info) bool { return false } })},
-		{"card", Skipped, "skipped.no-reader", machine(func(m *Machine) { m.Wanted = func(reader.Info) bool { return false } })},
+		{"readers", Failed, "not-named", machine(func(m *Computer) { m.Wanted = func(reader.Info) bool { return false } })},
+		{"usb-readers", OK, "ok", machine(func(m *Computer) { m.Wanted = func(reader.Info) bool { return false } })},
+		{"card", Skipped, "skipped.no-reader", machine(func(m *Computer) { m.Wanted = func(reader.Info) bool { return false } })},
 		{"readers", Failed, "unavailable", listing(nil, busyReader(reader.StateUnavailable))},
 		{"readers", Failed, "broken.readers", listing(broken)},
 		{"readers", Skipped, "skipped.no-service", listing(noService)},
@@ -284,15 +284,15 @@ func rows() []row {
 
 		{"platform-profile", OK, "ok", sound},
 		{"platform-profile", OK, "demo", demo},
-		{"platform-profile", Failed, "incomplete", machine(func(m *Machine) { m.Platform.Complete = false })},
-		{"platform-profile", Failed, "unreadable", machine(func(m *Machine) { m.Platform.Err = broken })},
+		{"platform-profile", Failed, "incomplete", machine(func(m *Computer) { m.Platform.Complete = false })},
+		{"platform-profile", Failed, "unreadable", machine(func(m *Computer) { m.Platform.Err = broken })},
 
 		{"platform-direct", OK, "ok", sound},
 		{"platform-direct", OK, "proxy-only", probing(far, good)},
 		{"platform-direct", Skipped, "skipped.demo", demo},
-		{"platform-direct", Skipped, "skipped.no-profile", machine(func(m *Machine) { m.Platform.Err = broken })},
+		{"platform-direct", Skipped, "skipped.no-profile", machine(func(m *Computer) { m.Platform.Err = broken })},
 		{"platform-proxy", OK, "ok", sound},
-		{"platform-proxy", Skipped, "no-proxy", machine(func(m *Machine) { m.Platform.Proxy = "" })},
+		{"platform-proxy", Skipped, "no-proxy", machine(func(m *Computer) { m.Platform.Proxy = "" })},
 		{"platform-proxy", Failed, "only-direct", probing(good, far)},
 
 		{"clock", OK, "ok", sound},
@@ -316,19 +316,19 @@ func rows() []row {
 		{"database", Failed, "trouble", inspected(store.Inspection{}, broken)},
 
 		{"device-key", OK, "ok", sound},
-		{"device-key", OK, "new", machine(func(m *Machine) { m.Profile = absent{fs.ErrNotExist} })},
-		{"device-key", Failed, "denied", machine(func(m *Machine) { m.Profile = absent{fs.ErrPermission} })},
-		{"device-key", OK, "none", all(machine(func(m *Machine) { m.Profile = fstest.MapFS{".": {Mode: fs.ModeDir | 0o700}} }), inspected(store.Inspection{Exists: true}, nil))},
-		{"device-key", Failed, "missing", machine(func(m *Machine) { m.Profile = fstest.MapFS{".": {Mode: fs.ModeDir | 0o700}} })},
+		{"device-key", OK, "new", machine(func(m *Computer) { m.Profile = absent{fs.ErrNotExist} })},
+		{"device-key", Failed, "denied", machine(func(m *Computer) { m.Profile = absent{fs.ErrPermission} })},
+		{"device-key", OK, "none", all(machine(func(m *Computer) { m.Profile = fstest.MapFS{".": {Mode: fs.ModeDir | 0o700}} }), inspected(store.Inspection{Exists: true}, nil))},
+		{"device-key", Failed, "missing", machine(func(m *Computer) { m.Profile = fstest.MapFS{".": {Mode: fs.ModeDir | 0o700}} })},
 		{"device-key", Failed, "open", keyFile(0o640, 32, 0o700)},
 		{"device-key", Failed, "damaged", keyFile(0o600, 31, 0o700)},
 		{"device-key", Failed, "folder-open", keyFile(0o600, 32, 0o770)},
 
 		{"disk", OK, "ok", sound},
-		{"disk", Warning, "little", machine(func(m *Machine) { m.Free = func() (uint64, error) { return 100 << 20, nil } })},
-		{"disk", Failed, "full", machine(func(m *Machine) { m.Free = func() (uint64, error) { return 1 << 20, nil } })},
-		{"disk", Warning, "unknown", machine(func(m *Machine) { m.Free = func() (uint64, error) { return 0, broken } })},
-		{"disk", Skipped, "skipped.system", machine(func(m *Machine) { m.Free = nil })},
+		{"disk", Warning, "little", machine(func(m *Computer) { m.Free = func() (uint64, error) { return 100 << 20, nil } })},
+		{"disk", Failed, "full", machine(func(m *Computer) { m.Free = func() (uint64, error) { return 1 << 20, nil } })},
+		{"disk", Warning, "unknown", machine(func(m *Computer) { m.Free = func() (uint64, error) { return 0, broken } })},
+		{"disk", Skipped, "skipped.system", machine(func(m *Computer) { m.Free = nil })},
 
 		{"display", OK, "ok", sound},
 		{"display", OK, "software", without("dev")},
@@ -360,7 +360,7 @@ func TestChecks(t *testing.T) {
 	for _, row := range rows() {
 		t.Run(row.check+"/"+row.want, func(t *testing.T) {
 			m, root := debian()
-			row.change(m, root)
+			row.alter(m, root)
 			results := Run(t.Context(), m, Named(row.check))
 			require.Len(t, results, 1)
 			got := results[0]
@@ -440,7 +440,7 @@ func TestMasked(t *testing.T) {
 // A bare machine: no file system, no functions. Nothing panics.
 func TestBareMachine(t *testing.T) {
 	for _, system := range []string{"linux", "windows", "darwin", "plan9"} {
-		m := &Machine{System: system, Root: fstest.MapFS{}, Profile: fstest.MapFS{}, Env: func(string) string { return "" }, Now: time.Now}
+		m := &Computer{System: system, Root: fstest.MapFS{}, Profile: fstest.MapFS{}, Env: func(string) string { return "" }, Now: time.Now}
 		for _, result := range Run(t.Context(), m, Checks()) {
 			require.NotContains(t, result.Finding.Outcome, "broken.panic", "%s on %s: %v", result.Check, system, result.Finding.Facts)
 			require.NotContains(t, result.Tell(lang.Texts("en")).Text, "doctor.", "%s on %s", result.Check, system)
@@ -452,7 +452,7 @@ func TestBareMachine(t *testing.T) {
 // A check that panics is one that failed, and the others do not notice.
 func TestRun_Panic(t *testing.T) {
 	m, _ := debian()
-	checks := append([]Check{{Name: "bad", Exit: 1, Run: func(context.Context, *Machine) Finding { panic("out of order") }}}, Named("disk", "display")...)
+	checks := append([]Check{{Name: "bad", Exit: 1, Run: func(context.Context, *Computer) Finding { panic("out of order") }}}, Named("disk", "display")...)
 	results := Run(t.Context(), m, checks)
 	require.Equal(t, Failed, results[0].Finding.Status)
 	told := results[0].Tell(lang.Texts("en"))
@@ -475,7 +475,7 @@ func TestRun_Watchdog(t *testing.T) {
 	m, _ := debian()
 	release := make(chan struct{})
 	defer close(release)
-	stuck := Check{Name: "stuck", Exit: 4, Limit: 10 * time.Millisecond, Run: func(context.Context, *Machine) Finding {
+	stuck := Check{Name: "stuck", Exit: 4, Limit: 10 * time.Millisecond, Run: func(context.Context, *Computer) Finding {
 		<-release
 		return Finding{}
 	}}
@@ -521,7 +521,7 @@ func TestRun_Cancelled(t *testing.T) {
 	defer close(release)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	stuck := Check{Name: "stuck", Limit: time.Hour, Run: func(context.Context, *Machine) Finding {
+	stuck := Check{Name: "stuck", Limit: time.Hour, Run: func(context.Context, *Computer) Finding {
 		<-release
 		return Finding{}
 	}}

@@ -33,7 +33,7 @@ const usbDevices = "sys/bus/usb/devices"
 
 // usbReaders finds readers in sysfs. Interfaces are folders such as 1-2:1.0 beside
 // their device 1-2.
-func (m *Machine) usbReaders() []usbReader {
+func (m *Computer) usbReaders() []usbReader {
 	var found []usbReader
 	for _, folder := range m.glob(usbDevices + "/*:*") {
 		class := strings.TrimSpace(m.text(folder + "/bInterfaceClass"))
@@ -67,7 +67,7 @@ func (m *Machine) usbReaders() []usbReader {
 func readLink(root fs.FS, name string) (string, error) { return fs.ReadLink(root, name) }
 
 // checkKernel looks for kernel modules that grab contactless readers.
-func checkKernel(_ context.Context, m *Machine) Finding {
+func checkKernel(_ context.Context, m *Computer) Finding {
 	if m.Virtual {
 		return virtualOnly()
 	}
@@ -89,7 +89,7 @@ func checkKernel(_ context.Context, m *Machine) Finding {
 }
 
 // checkUSB compares the readers that the kernel sees with those of the service.
-func checkUSB(ctx context.Context, m *Machine) Finding {
+func checkUSB(ctx context.Context, m *Computer) Finding {
 	if m.Virtual {
 		return virtualOnly()
 	}
@@ -125,7 +125,7 @@ func checkUSB(ctx context.Context, m *Machine) Finding {
 
 // ignoreRules are the udev rules that tell the smart card service to leave a reader
 // alone (PCSCLITE_IGNORE, pcsc-lite 2.3.2 and newer).
-func (m *Machine) ignoreRules() []string {
+func (m *Computer) ignoreRules() []string {
 	var found []string
 	for _, name := range m.glob("etc/udev/rules.d/*.rules", "usr/lib/udev/rules.d/*.rules", "lib/udev/rules.d/*.rules") {
 		for line := range strings.Lines(m.text(name)) {

@@ -26,7 +26,7 @@ type exitOnly int
 func (e exitOnly) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func (cmd doctorCmd) Run(ctx context.Context, con *console) error {
-	machine, release, err := wire.Machine(ctx, con.options(false))
+	machine, release, err := wire.Computer(ctx, con.options(false))
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (cmd doctorCmd) Run(ctx context.Context, con *console) error {
 		return ctx.Err()
 	}
 	checks := diag.TellAll(results, con.texts)
-	if err := con.print(map[string]any{"checks": checks}, func(w io.Writer) { con.printChecks(w, checks) }); err != nil {
+	if err := con.print(map[string]any{"checks": checks}, func(w io.Writer) { con.printDoctor(w, checks) }); err != nil {
 		return err
 	}
 	if code := diag.Exit(results); cmd.ExitCode && code != core.ExitOK {
@@ -45,8 +45,8 @@ func (cmd doctorCmd) Run(ctx context.Context, con *console) error {
 	return nil
 }
 
-// printChecks shows one line a check, and below it what to do.
-func (c *console) printChecks(w io.Writer, checks []diag.Told) {
+// printDoctor shows one line a check, and below it what to do.
+func (c *console) printDoctor(w io.Writer, checks []diag.ToldCheck) {
 	counts := map[diag.Status]int{}
 	for _, check := range checks {
 		counts[check.Status]++
@@ -67,7 +67,7 @@ type diagnoseCmd struct{}
 type diagnoseObject struct {
 	At     string      `json:"at"`
 	Facts  diag.Facts  `json:"facts"`
-	Checks []diag.Told `json:"checks"`
+	Checks []diag.ToldCheck `json:"checks"`
 }
 
 func (cmd diagnoseCmd) Run(ctx context.Context, con *console) error {
@@ -78,13 +78,13 @@ func (cmd diagnoseCmd) Run(ctx context.Context, con *console) error {
 	return con.print(object, func(w io.Writer) {
 		con.printFacts(w, object)
 		fmt.Fprintln(w)
-		con.printChecks(w, object.Checks)
+		con.printDoctor(w, object.Checks)
 	})
 }
 
 // diagnose runs all checks and gathers the facts of the machine.
 func (c *console) diagnose(ctx context.Context) (diagnoseObject, error) {
-	machine, release, err := wire.Machine(ctx, c.options(false))
+	machine, release, err := wire.Computer(ctx, c.options(false))
 	if err != nil {
 		return diagnoseObject{}, err
 	}
@@ -150,12 +150,12 @@ func (c *console) firstAid(ctx context.Context, err error) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, firstAidLimit)
 	defer cancel()
-	machine, release, machineErr := wire.Machine(limited, c.options(false))
+	machine, release, machineErr := wire.Computer(limited, c.options(false))
 	if machineErr != nil {
 		return err
 	}
 	defer release()
-	failed := []diag.Told{}
+	failed := []diag.ToldCheck{}
 	for _, result := range diag.Run(limited, machine, diag.Named(names...)) {
 		if result.Finding.Status == diag.Failed && !strings.HasPrefix(result.Finding.Outcome, "broken.") {
 			failed = append(failed, result.Tell(c.texts))
@@ -175,7 +175,7 @@ const detailChecks = "checks"
 
 // hint names the first check that failed, below an error.
 func (c *console) hint(failure *core.Failure) {
-	failed, asked := failure.Detail[detailChecks].([]diag.Told)
+	failed, asked := failure.Detail[detailChecks].([]diag.ToldCheck)
 	if !asked {
 		return
 	}

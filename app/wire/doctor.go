@@ -42,17 +42,17 @@ func Inspect(ctx context.Context, options Options) (store.Inspection, error) {
 	return store.Inspect(ctx, dir)
 }
 
-// Machine is this computer for the checks of package diag, as the options choose
+// Computer is this computer for the checks of package diag, as the options choose
 // reader, platform and profile. It opens no platform and makes no profile; release
 // gives the reader back.
-func Machine(ctx context.Context, options Options) (m *diag.Machine, release func(), err error) {
+func Computer(ctx context.Context, options Options) (m *diag.Computer, release func(), err error) {
 	if options.ProfileDir == "" {
 		if options.ProfileDir, err = defaultProfileDir(); err != nil {
 			return nil, nil, err
 		}
 	}
 	inspection, inspectErr := Inspect(ctx, options)
-	m = &diag.Machine{
+	m = &diag.Computer{
 		System: runtime.GOOS, Root: os.DirFS(systemRoot()), Env: os.Getenv, Groups: groupNames, Now: time.Now, Self: os.Getpid(),
 		ServiceCode: pcsc.Code, Dial: dialSocket, ProfileDir: options.ProfileDir, Profile: os.DirFS(options.ProfileDir),
 		Inspect: func(context.Context) (store.Inspection, error) { return inspection, inspectErr },
@@ -82,7 +82,7 @@ func systemRoot() string { return string(filepath.Separator) }
 
 // machineReader gives the machine the chosen reader. A card file that cannot be
 // opened is a finding, not the end of diagnosis.
-func machineReader(m *diag.Machine, options Options) (release func(), err error) {
+func machineReader(m *diag.Computer, options Options) (release func(), err error) {
 	kind, _, _ := strings.Cut(options.Reader, ":")
 	m.Virtual = kind == "virtual" || kind == ReaderDemo
 	p := &Program{options: options, points: newPointReporter()}
@@ -129,7 +129,7 @@ func (p *Program) glance(ctx context.Context) (wallet.Reading, error) {
 
 // machinePlatform finds out which platform is meant, as openPlatform does, and reads
 // its profile file. The error is a misspelt choice.
-func machinePlatform(m *diag.Machine, options Options, kept store.Inspection) (profile api.Profile, err error) {
+func machinePlatform(m *diag.Computer, options Options, kept store.Inspection) (profile api.Profile, err error) {
 	choice := options.Platform
 	if choice == "" {
 		choice = kept.PlatformURL

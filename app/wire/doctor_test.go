@@ -21,7 +21,7 @@ import (
 // diagnosed runs the named checks on this machine and gives each one's outcome.
 func diagnosed(t *testing.T, options wire.Options, names ...string) map[string]string {
 	t.Helper()
-	machine, release, err := wire.Machine(t.Context(), options)
+	machine, release, err := wire.Computer(t.Context(), options)
 	require.NoError(t, err)
 	defer release()
 	outcomes := map[string]string{}
@@ -32,7 +32,7 @@ func diagnosed(t *testing.T, options wire.Options, names ...string) map[string]s
 }
 
 // The real smart card service: with a card, without one, and killed.
-func TestMachine_RealService(t *testing.T) {
+func TestComputer_RealService(t *testing.T) {
 	service := pcsctest.Start(t)
 	options := wire.Options{Reader: "pcsc:" + service.Name(0), ProfileDir: filepath.Join(t.TempDir(), "profile")}
 	names := []string{"pcsc-library", "pcsc-service", "access", "readers", "card", "purse", "database"}
@@ -68,13 +68,13 @@ func TestMachine_RealService(t *testing.T) {
 }
 
 // Whatever is chosen, diagnosis makes no file and starts no platform.
-func TestMachine_MakesNothing(t *testing.T) {
+func TestComputer_MakesNothing(t *testing.T) {
 	for _, options := range []wire.Options{
 		{Reader: "demo"}, {Reader: "virtual:/no/such/card.json"}, {Reader: "demo", Platform: "demo"}, {Reader: "demo", Platform: "demo:/no/such/dir"},
 		{Reader: "demo", Platform: "https://127.0.0.1:1", CA: "/no/such/file"},
 	} {
 		options.ProfileDir = filepath.Join(t.TempDir(), "profile")
-		machine, release, err := wire.Machine(t.Context(), options)
+		machine, release, err := wire.Computer(t.Context(), options)
 		require.NoError(t, err)
 		results := diag.Run(t.Context(), machine, diag.Checks())
 		release()
@@ -84,12 +84,12 @@ func TestMachine_MakesNothing(t *testing.T) {
 			require.NotEqual(t, "broken.panic", result.Finding.Outcome, result.Check)
 		}
 	}
-	_, _, err := wire.Machine(t.Context(), wire.Options{Reader: "nonsense", ProfileDir: t.TempDir()})
+	_, _, err := wire.Computer(t.Context(), wire.Options{Reader: "nonsense", ProfileDir: t.TempDir()})
 	require.Error(t, err)
 }
 
 // The demo's own card is checked once it is there.
-func TestMachine_DemoCard(t *testing.T) {
+func TestComputer_DemoCard(t *testing.T) {
 	options := wire.Options{Reader: wire.ReaderDemo, ProfileDir: t.TempDir(), CardOnly: true}
 	require.Equal(t, map[string]string{"readers": "ok", "card": "none"}, diagnosed(t, options, "readers", "card"), "made at first use")
 	program, err := wire.Open(t.Context(), options)
