@@ -31,3 +31,16 @@ func EndLine(ending core.Ending) Line {
 	line.Outcome = strings.Join(settled, ", ")
 	return line
 }
+
+// LastTold is the newest trouble that a trace knows: of an order (its number or key)
+// or, without one, of anything.
+func LastTold(lines []Line, order string) *Told {
+	for i := len(lines) - 1; i >= 0; i-- {
+		line := lines[i]
+		if line.Kind != KindEnd || line.Code == "" || order != "" && line.Key != order && line.Subject != order {
+			continue
+		}
+		return &Told{At: line.At, Op: line.Op, Code: line.Code, Exit: line.Exit, Cause: line.Cause, Order: line.Subject}
+	}
+	return nil
+}
