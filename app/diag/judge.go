@@ -215,6 +215,9 @@ func writeFault(sw string) bool {
 // facts says what is known.
 func (v view) facts(story *Story) {
 	story.Known = append(story.Known, say("broke."+string(story.Broke), v.brokeData()...))
+	if story.Cause != "" {
+		story.Known = append(story.Known, say("known.cause", "Code", story.Cause))
+	}
 	if v.init != nil {
 		balance, knows := v.init.number(0, 4)
 		counter, also := v.init.number(4, 6)

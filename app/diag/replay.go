@@ -20,6 +20,7 @@ type Ended struct {
 	Code  string       `json:"code"` // empty: without trouble
 	Exit  int          `json:"exit"`
 	Stage wallet.Stage `json:"stage,omitempty"` // the journal's newest
+	Inner string       `json:"inner,omitempty"` // code of the cause, where it tells more than Code
 	Cause string       `json:"cause,omitempty"`
 }
 
@@ -36,7 +37,7 @@ type Replayed struct {
 	// many of the record's commands this program did not send.
 	Unmatched []string
 	Skipped   int
-	// Same reports that it ended with the same code and exit. nil: the record has no
+	// Same reports that it ended with the same code and exit, for the same cause. nil: the record has no
 	// end to compare with.
 	Same *bool
 	// Limits say what a replay of this record cannot show.
@@ -72,6 +73,7 @@ func (c *Case) Replay(ctx context.Context, store core.Store) (*Replayed, error) 
 	err := stand.run(ctx, program)
 	if failure := core.Explain(err); failure != nil {
 		result.Here = Ended{Code: core.InfoOf(failure.Code).Code, Exit: failure.Exit(), Cause: printable(failure.Error())}
+		result.Here.Inner = innerCode(result.Here.Code, result.Here.Cause)
 	}
 	if n := len(result.Stages); n > 0 {
 		result.Here.Stage = result.Stages[n-1]
@@ -124,7 +126,7 @@ func cardLines(op *operation) []Line {
 func (c *Case) recorded(op *operation) Ended {
 	var ended Ended
 	if end := op.end(); end != nil {
-		ended = Ended{Code: end.Code, Exit: end.Exit, Cause: end.Cause}
+		ended = Ended{Code: end.Code, Exit: end.Exit, Cause: end.Cause, Inner: innerCode(end.Code, end.Cause)}
 	}
 	for _, line := range c.Journal {
 		if op.concerns(line.Key) && !line.At.After(op.last().Add(time.Second)) {
@@ -134,6 +136,19 @@ func (c *Case) recorded(op *operation) Ended {
 	return ended
 }
 
+// innerCode is the code of the error table that stands deepest in the words of a
+// cause: under ORDER_OPEN it tells a card that left from a journal that could not be
+// written.
+func innerCode(code, cause string) string {
+	inner := ""
+	for _, word := range strings.FieldsFunc(cause, func(r rune) bool { return r == ':' || r == ' ' }) {
+		if word != code && slices.ContainsFunc(core.ErrorTable, func(info core.ErrorInfo) bool { return info.Code == word }) {
+			inner = word
+		}
+	}
+	return inner
+}
+
 // compare judges the replay and names its limits.
 func (r *Replayed) compare(op *operation, stand *standIn) {
 	limit := func(key string, pairs ...any) { r.Limits = append(r.Limits, say("limit."+key, pairs...)) }
@@ -141,7 +156,7 @@ func (r *Replayed) compare(op *operation, stand *standIn) {
 	if end == nil {
 		limit("killed")
 	} else {
-		same := r.Here.Code == r.Recorded.Code && r.Here.Exit == r.Recorded.Exit
+		same := r.Here.Code == r.Recorded.Code && r.Here.Exit == r.Recorded.Exit && r.Here.Inner == r.Recorded.Inner
 		r.Same = &same
 	}
 	if r.Filled > 0 {
@@ -156,10 +171,15 @@ func (r *Replayed) compare(op *operation, stand *standIn) {
 	if stand.used {
 		limit("platform")
 	}
+	if stand.refused {
+		limit("refusal")
+	}
 	if end == nil {
 		return
 	}
 	switch {
+	case end.Code == string(wallet.CodeCapExceeded):
+		limit("policy")
 	case strings.Contains(end.Cause, string(wallet.CodeJournalFailed)):
 		limit("disk")
 	case strings.Contains(end.Cause, string(wallet.CodeGrantForged)) || strings.Contains(end.Cause, "UNSIGNED"):

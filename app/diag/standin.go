@@ -31,6 +31,8 @@ type standIn struct {
 	amount wallet.Fen
 	order  string
 	used   bool // its grant stood for the platform's
+	// refused says that its refusal did.
+	refused bool
 }
 
 func newStandIn(op *operation) *standIn {
@@ -307,6 +309,7 @@ func (s *standIn) verdictOf(route string) (refusal string, err error) {
 	end := s.op.end()
 	if line.Status/100 == 4 {
 		if end != nil && end.Code != "" {
+			s.refused = true
 			return end.Code, nil
 		}
 		return "", failed(line)
@@ -343,8 +346,13 @@ func (s *standIn) grantScript(ins byte, otherwise string) (json.RawMessage, []by
 	if line := s.write(ins); line != nil {
 		steps[0].APDU = strings.ToUpper(hex.EncodeToString(commandBytes(*line)))
 	}
+	probed := false
 	for _, line := range s.afterWrite(ins) {
 		steps = append(steps, wallet.Step{APDU: line.Command, OnError: "continue"})
+		probed = probed || line.ins() == insInitialize
+	}
+	if s.op.kind() == core.OperationUnload && !probed { // the card left before it: the script had it all the same
+		steps = append(steps, wallet.Step{APDU: "805000020B0100000001" + s.probe().String() + "10", Once: true})
 	}
 	raw, err := json.Marshal(steps)
 	sum := sha256.Sum256(raw)
@@ -396,6 +404,8 @@ func (s *standIn) PurchaseResult(_ context.Context, entry wallet.Entry) (wallet.
 		switch end.Code {
 		case "PURCHASE_REFUNDED":
 			statement.State, statement.Delivered = wallet.PurchaseRefunded, false
+		case "ORDER_OPEN":
+			statement.State, statement.Delivered = wallet.PurchaseAuthorised, false
 		case "PURCHASE_DOUBTFUL":
 			statement.State, statement.Delivered, statement.Debited = wallet.PurchaseDoubtful, false, nil
 		case "ORDER_SUSPENSE":

@@ -2,7 +2,9 @@ package diag
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"time"
 
 	"walletcompanion/app/core"
 	"walletcompanion/wallet"
@@ -22,8 +24,9 @@ const (
 	insGetResponse = 0xC0
 )
 
-// steps tells an operation. Reading commands that were answered are one step.
-func (o *operation) steps() []Step {
+// steps tells an operation. Reading commands that were answered are one step, unless
+// the journal moved between them.
+func (o *operation) steps(moments []time.Time) []Step {
 	var steps []Step
 	add := func(line Line, broke bool, text Sentence) {
 		steps = append(steps, Step{At: line.At, Source: SourceTrace, Op: o.name, Text: text, Broke: broke})
@@ -31,7 +34,7 @@ func (o *operation) steps() []Step {
 	reading := 0
 	for i, line := range o.lines {
 		if line.isReading() && line.Trouble == "" {
-			if reading++; i+1 < len(o.lines) && o.lines[i+1].isReading() && o.lines[i+1].Trouble == "" {
+			if reading++; i+1 < len(o.lines) && o.lines[i+1].isReading() && o.lines[i+1].Trouble == "" && !between(moments, line.At, o.lines[i+1].At) {
 				continue
 			}
 			add(o.lines[i+1-reading], false, say("step.read", "Count", reading, "Reader", line.Reader))
@@ -55,6 +58,11 @@ func (o *operation) steps() []Step {
 		steps = append(steps, Step{At: o.last(), Source: SourceTrace, Op: last.Op, Text: say("step.silent"), Broke: true})
 	}
 	return steps
+}
+
+// between reports a moment after from and not after to.
+func between(moments []time.Time, from, to time.Time) bool {
+	return slices.ContainsFunc(moments, func(m time.Time) bool { return m.After(from) && !m.After(to) })
 }
 
 // known is text where it is one of names, and "other" otherwise: what stands in a

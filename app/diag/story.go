@@ -70,7 +70,8 @@ type Story struct {
 	Stage wallet.Stage `json:"stage,omitempty"`
 	Open  bool         `json:"open"`
 	Broke Break        `json:"broke"`
-	Code  string       `json:"code,omitempty"` // that the person was told last
+	Code  string       `json:"code,omitempty"`  // that the person was told last
+	Cause string       `json:"cause,omitempty"` // the code beneath it
 	Steps []Step       `json:"steps"`
 	Known []Sentence   `json:"-"`
 	Doubt []Sentence   `json:"-"`
@@ -240,6 +241,15 @@ func (o *operation) keys(known map[string]*orderFacts, numbers map[string]string
 	return keys
 }
 
+// moments are when the journal moved.
+func (f *orderFacts) moments() []time.Time {
+	var moments []time.Time
+	for _, line := range f.journal {
+		moments = append(moments, line.At)
+	}
+	return moments
+}
+
 // story tells an order.
 func (f *orderFacts) story() Story {
 	story := Story{Key: f.key, Broke: BreakNone}
@@ -256,9 +266,9 @@ func (f *orderFacts) story() Story {
 		story.Order = view.order
 	}
 	for _, op := range f.ops {
-		story.Steps = append(story.Steps, op.steps()...)
+		story.Steps = append(story.Steps, op.steps(f.moments())...)
 		if end := op.end(); end != nil && end.Code != "" {
-			story.Code = end.Code
+			story.Code, story.Cause = end.Code, innerCode(end.Code, end.Cause)
 		}
 	}
 	sort.SliceStable(story.Steps, func(i, j int) bool { return story.Steps[i].At.Before(story.Steps[j].At) })
@@ -270,7 +280,7 @@ func (f *orderFacts) story() Story {
 func otherStory(ops []*operation) Story {
 	story := Story{Broke: BreakNone}
 	for _, op := range ops {
-		story.Steps = append(story.Steps, op.steps()...)
+		story.Steps = append(story.Steps, op.steps(nil)...)
 		if end := op.end(); end != nil && end.Code != "" {
 			story.Code = end.Code
 		}

@@ -74,7 +74,13 @@ func (cmd explainCmd) Run(con *console) error {
 	return con.print(object, func(w io.Writer) {
 		con.printSeal(w, read)
 		for i, story := range stories {
-			con.printStory(w, story, cmd.All || i == 0 || story.Open)
+			whole := cmd.All || i == 0 || story.Open
+			if story.Key != "" || whole || len(story.Next) > 0 {
+				con.printStory(w, story, whole)
+			}
+		}
+		if !cmd.All && len(stories) > 1 {
+			fmt.Fprintf(w, "\n%s\n", con.t("explain.more"))
 		}
 	})
 }
@@ -121,7 +127,7 @@ func (c *console) sentence(s diag.Sentence) string {
 	if stage, is := data["Stage"].(string); is {
 		data["Text"] = strings.TrimSuffix(strings.TrimSpace(c.named("progress.", stage)), " …")
 	}
-	if code, is := data["Code"].(string); is && strings.HasPrefix(s.Key, "explain.step.told") {
+	if code, is := data["Code"].(string); is && (s.Key == "explain.step.told" || s.Key == "explain.known.cause") {
 		data["Title"] = core.Tell(c.texts, code, false, nil).Title
 	}
 	if !c.texts.Has(s.Key) {

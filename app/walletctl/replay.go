@@ -91,6 +91,7 @@ func (c *console) printReplay(w io.Writer, read *diag.Case, result *diag.Replaye
 	fmt.Fprintf(w, "\t%s\t%s\n", c.t("replay.recorded"), c.t("replay.here"))
 	fmt.Fprintf(w, "%s\t%s\t%s\n", c.t("replay.code"), orOK(result.Recorded.Code), orOK(result.Here.Code))
 	fmt.Fprintf(w, "%s\t%d\t%d\n", c.t("replay.exit"), result.Recorded.Exit, result.Here.Exit)
+	fmt.Fprintf(w, "%s\t%s\t%s\n", c.t("replay.cause"), orNumberless(result.Recorded.Inner), orNumberless(result.Here.Inner))
 	fmt.Fprintf(w, "%s\t%s\t%s\n", c.t("replay.stage"), orNumberless(string(result.Recorded.Stage)), orNumberless(string(result.Here.Stage)))
 	fmt.Fprintln(w, c.t("replay.commands", "Answered", result.Answered, "Unmatched", len(result.Unmatched), "Skipped", result.Skipped))
 	for _, command := range result.Unmatched {
