@@ -108,6 +108,11 @@ func Read(raw []byte) (*Case, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoBundle, err)
 	}
+	return readMembers(files)
+}
+
+// readMembers is Read for what was unpacked.
+func readMembers(files map[string][]byte) (*Case, error) {
 	var list manifest
 	if err := json.Unmarshal(files[memberManifest], &list); err != nil || list.Format == 0 {
 		return nil, fmt.Errorf("%w: it has no list of contents", ErrNoBundle)
