@@ -142,7 +142,7 @@ func TestEverySentenceHasItsText(t *testing.T) {
 			wallet.StageConfirmed, wallet.StageAbandoned, wallet.StageDeclined, wallet.StageUnknown, wallet.StageVoided, wallet.StagePurchaseIntent,
 			wallet.StageAuthorised, wallet.StageDebiting, wallet.StageDebited, wallet.StageDoubtful, wallet.StageNotTaken, wallet.StageRefunded} {
 			require.True(t, texts.Has("explain.state."+string(stage)), "%s in %s", stage, name)
-			require.True(t, texts.Has("progress."+string(stage)), "%s in %s", stage, name)
+			require.True(t, texts.Has("explain.noted."+string(stage)), "%s in %s", stage, name)
 		}
 		for _, key := range []string{"killed", "hidden", "unmatched", "skipped", "platform", "refusal", "policy", "disk", "signature"} {
 			require.True(t, texts.Has("explain.limit."+key), "%s in %s", key, name)

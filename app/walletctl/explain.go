@@ -125,7 +125,7 @@ func (c *console) sentence(s diag.Sentence) string {
 		}
 	}
 	if stage, is := data["Stage"].(string); is {
-		data["Text"] = strings.TrimSuffix(strings.TrimSpace(c.named("progress.", stage)), " …")
+		data["Text"] = c.named("explain.noted.", stage)
 	}
 	if code, is := data["Code"].(string); is && (s.Key == "explain.step.told" || s.Key == "explain.known.cause") {
 		data["Title"] = core.Tell(c.texts, code, false, nil).Title

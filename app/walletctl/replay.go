@@ -62,8 +62,13 @@ func (cmd replayCmd) Run(ctx context.Context, con *console) error {
 		Limits: con.sentences(result.Limits), Conclusion: con.t("replay." + verdictOf(result)),
 	}
 	if result.Same != nil && !*result.Same {
+		if !con.JSON {
+			if err := con.print(nil, func(w io.Writer) { con.printReplay(w, read, result) }); err != nil {
+				return err
+			}
+		}
 		return &core.Failure{Code: "REPLAY_DIFFERS", Detail: map[string]any{"recorded": result.Recorded, "replayed": result.Here,
-			"stages": object.Stages, "unmatched": object.Unmatched, "limits": object.Limits}, Err: fmt.Errorf("recorded %s, here %s", orOK(result.Recorded.Code), orOK(result.Here.Code))}
+			"stages": object.Stages, "unmatched": object.Unmatched, "limits": object.Limits}, Err: fmt.Errorf("recorded %s %s, here %s %s", orOK(result.Recorded.Code), result.Recorded.Inner, orOK(result.Here.Code), result.Here.Inner)}
 	}
 	return con.print(object, func(w io.Writer) { con.printReplay(w, read, result) })
 }
