@@ -32,9 +32,13 @@ const (
 	traceDays = 90
 	ringLines = 512
 	queued    = 256
-	// handOver is how long a line may take to reach the system. A disk that takes
-	// longer costs the program this once, and then nothing until it is well again.
+	// handOver is how long a line may take to reach the system. A disk that hangs costs
+	// the program this once, and then nothing until it writes again.
 	handOver = 20 * time.Millisecond
+	// full is how long a line waits for a place behind hundreds of others.
+	full = time.Millisecond
+	// closing is how long the end of the program waits for the last lines.
+	closing = time.Second
 )
 
 // Recorder keeps the trace of one process: the newest lines in memory, all of them in
@@ -53,6 +57,8 @@ type Recorder struct {
 	done  chan struct{}
 	start sync.Once
 	end   sync.Once
+
+	patience time.Duration // handOver outside tests
 
 	lost    atomic.Int64 // lines that reached no file
 	stalled atomic.Bool
@@ -84,7 +90,7 @@ type pending struct {
 func NewRecorder(dir string) *Recorder {
 	var id [4]byte
 	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
-	return &Recorder{dir: dir, run: hex.EncodeToString(id[:]), now: time.Now, queue: make(chan pending, queued), done: make(chan struct{}),
+	return &Recorder{dir: dir, run: hex.EncodeToString(id[:]), now: time.Now, patience: handOver, queue: make(chan pending, queued), done: make(chan struct{}),
 		open: func(path string) (traceFile, error) {
 			return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 		}}
@@ -144,17 +150,18 @@ func (r *Recorder) Add(line Line) {
 
 // handOver waits until the system has the line, but no longer than handOver.
 func (r *Recorder) handOver(item pending) {
+	timer := time.NewTimer(full)
+	defer timer.Stop()
 	select {
 	case r.queue <- item:
-	default: // the writer is hundreds of lines behind
+	case <-timer.C: // the writer is hundreds of lines behind
 		r.lost.Add(1)
 		return
 	}
 	if r.stalled.Load() {
 		return
 	}
-	timer := time.NewTimer(handOver)
-	defer timer.Stop()
+	timer.Reset(r.patience)
 	select {
 	case <-item.written:
 	case <-timer.C:
@@ -186,7 +193,7 @@ func (r *Recorder) Close() {
 		r.start.Do(func() { close(r.done) }) // nothing was ever recorded
 		select {
 		case <-r.done:
-		case <-time.After(10 * handOver):
+		case <-time.After(closing):
 		}
 	})
 }
@@ -211,9 +218,7 @@ func (r *Recorder) write() {
 			file = nil
 		}
 		close(item.written)
-		if len(r.queue) == 0 {
-			r.stalled.Store(false)
-		}
+		r.stalled.Store(false) // the disk is alive
 	}
 	if file != nil {
 		_ = file.Close()

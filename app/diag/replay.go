@@ -37,8 +37,8 @@ type Replayed struct {
 	// many of the record's commands this program did not send.
 	Unmatched []string
 	Skipped   int
-	// Same reports that it ended with the same code and exit, for the same cause. nil: the record has no
-	// end to compare with.
+	// Same reports that it ended with the same code and exit, for the same cause. nil:
+	// the record has no end to compare with, or what came first cannot be played.
 	Same *bool
 	// Limits say what a replay of this record cannot show.
 	Limits []Sentence
@@ -112,6 +112,20 @@ func (o *operation) concerns(order string) bool {
 	return slices.ContainsFunc(o.lines, func(l Line) bool { return l.Subject == order || l.Key == order })
 }
 
+// settlesFirst reports that the operation asked the card about an earlier order before
+// it asked the platform about its own.
+func (o *operation) settlesFirst() bool {
+	for _, line := range o.lines {
+		if line.asksForGrant() {
+			return false
+		}
+		if line.Kind == KindCard && line.ins() == insProve {
+			return true
+		}
+	}
+	return false
+}
+
 func cardLines(op *operation) []Line {
 	var lines []Line
 	for _, line := range op.raw {
@@ -157,7 +171,10 @@ func (r *Replayed) compare(op *operation, stand *standIn) {
 		limit("killed")
 	} else {
 		same := r.Here.Code == r.Recorded.Code && r.Here.Exit == r.Recorded.Exit && r.Here.Inner == r.Recorded.Inner
-		r.Same = &same
+		if r.Same = &same; !same && op.settlesFirst() {
+			r.Same = nil
+			limit("earlier")
+		}
 	}
 	if r.Filled > 0 {
 		limit("hidden", "Count", r.Filled)

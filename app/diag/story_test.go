@@ -144,7 +144,7 @@ func TestEverySentenceHasItsText(t *testing.T) {
 			require.True(t, texts.Has("explain.state."+string(stage)), "%s in %s", stage, name)
 			require.True(t, texts.Has("explain.noted."+string(stage)), "%s in %s", stage, name)
 		}
-		for _, key := range []string{"killed", "hidden", "unmatched", "skipped", "platform", "refusal", "policy", "disk", "signature"} {
+		for _, key := range []string{"killed", "hidden", "unmatched", "skipped", "platform", "refusal", "policy", "disk", "signature", "earlier"} {
 			require.True(t, texts.Has("explain.limit."+key), "%s in %s", key, name)
 		}
 	}

@@ -71,6 +71,7 @@ func TestParseTrace(t *testing.T) {
 func TestRecorder(t *testing.T) {
 	dir := t.TempDir()
 	recorder := NewRecorder(dir)
+	recorder.patience = time.Minute
 	require.NoFileExists(t, filepath.Join(dir, TraceName), "nothing is made before the first line")
 	recorder.Add(Line{Kind: KindRequest, Method: "GET", Route: "/v1/hello", Status: 200})
 	end := recorder.Begin(core.OperationTopUp, Line{AmountFen: 5000})
@@ -109,6 +110,7 @@ func TestRecorderMakesRoom(t *testing.T) {
 	}
 	record := func(at time.Time) []Line {
 		recorder := NewRecorder(dir)
+		recorder.patience = time.Minute
 		recorder.now = func() time.Time { return at }
 		recorder.Add(Line{Kind: KindRequest})
 		recorder.Close()
@@ -158,6 +160,7 @@ func (f *brokenFile) Close() error               { return nil }
 func TestRecorderNeverFails(t *testing.T) {
 	t.Run("full", func(t *testing.T) {
 		recorder := NewRecorder(t.TempDir())
+		recorder.patience = time.Minute
 		recorder.open = func(string) (traceFile, error) { return &brokenFile{err: errors.New("no space")}, nil }
 		for range 10 {
 			recorder.Add(Line{Kind: KindRequest})
@@ -168,6 +171,7 @@ func TestRecorderNeverFails(t *testing.T) {
 	})
 	t.Run("no folder", func(t *testing.T) {
 		recorder := NewRecorder(filepath.Join(t.TempDir(), "missing"))
+		recorder.patience = time.Minute
 		recorder.Add(Line{Kind: KindRequest})
 		recorder.Close()
 		require.Equal(t, 1, recorder.Lost())
@@ -194,6 +198,7 @@ func TestRecordersShareAFile(t *testing.T) {
 	for range 4 {
 		writers.Go(func() {
 			recorder := NewRecorder(dir)
+			recorder.patience = time.Minute
 			defer recorder.Close()
 			for range 50 {
 				recorder.Add(Line{Kind: KindRequest, Cause: strings.Repeat("x", 300)})

@@ -109,7 +109,9 @@ func (c *console) saveBundle(bundle *diag.Bundle, checks []diag.BundleCheck, pat
 		}
 	}
 	if err := c.confirm(c.t("console.bundleQuestion", "File", path), yes); err != nil {
-		return err
+		failure := *core.Explain(err)
+		failure.Detail = map[string]any{"bundle": bundleOf(bundle, "")} // what there is to agree to
+		return &failure
 	}
 	if err := bundle.Save(path); err != nil {
 		return &core.Failure{Code: "BUNDLE_UNSAVED", Detail: map[string]any{"file": path}, Err: err}

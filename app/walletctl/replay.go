@@ -75,6 +75,8 @@ func (cmd replayCmd) Run(ctx context.Context, con *console) error {
 
 func verdictOf(result *diag.Replayed) string {
 	switch {
+	case result.Same == nil && result.Recorded.Code != "":
+		return "earlier"
 	case result.Same == nil:
 		return "noEnd"
 	case *result.Same:
