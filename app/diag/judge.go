@@ -215,7 +215,7 @@ func writeFault(sw string) bool {
 // facts says what is known.
 func (v view) facts(story *Story) {
 	story.Known = append(story.Known, say("broke."+string(story.Broke), v.brokeData()...))
-	if story.Cause != "" {
+	if story.Cause != "" && story.Cause != string(wallet.CodeOutcomeUnknown) {
 		story.Known = append(story.Known, say("known.cause", "Code", story.Cause))
 	}
 	if v.init != nil {

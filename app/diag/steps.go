@@ -54,8 +54,13 @@ func (o *operation) steps(moments []time.Time) []Step {
 		}
 	}
 	if o.name != "" && o.end() == nil {
-		last := o.lines[len(o.lines)-1]
-		steps = append(steps, Step{At: o.last(), Source: SourceTrace, Op: last.Op, Text: say("step.silent"), Broke: true})
+		end := o.last()
+		for _, moment := range moments { // the journal may have gone on after the last line
+			if moment.After(end) && moment.Before(end.Add(lateJournal)) {
+				end = moment
+			}
+		}
+		steps = append(steps, Step{At: end, Source: SourceTrace, Op: o.name, Text: say("step.silent"), Broke: true})
 	}
 	return steps
 }

@@ -208,6 +208,10 @@ func (c *Case) orders(ops []*operation) []*orderFacts {
 	return found
 }
 
+// lateJournal is how long after its last line an operation may still have written its
+// journal.
+const lateJournal = 5 * time.Second
+
 // keys are the orders that an operation was about: those that its end or its requests
 // name and, where it has no end, those whose journal moved while it ran.
 func (o *operation) keys(known map[string]*orderFacts, numbers map[string]string) []string {
@@ -231,7 +235,7 @@ func (o *operation) keys(known map[string]*orderFacts, numbers map[string]string
 	if o.end() == nil && o.name != "" {
 		for key, facts := range known {
 			for _, line := range facts.journal {
-				if !line.At.Before(o.first()) && line.At.Before(o.last().Add(5*time.Second)) {
+				if !line.At.Before(o.first()) && line.At.Before(o.last().Add(lateJournal)) {
 					note(key)
 				}
 			}

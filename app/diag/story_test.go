@@ -3,6 +3,7 @@ package diag
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -128,6 +129,12 @@ func TestStoryOfAKilledProgram(t *testing.T) {
 	last := story.Steps[len(story.Steps)-1]
 	require.Equal(t, "explain.step.silent", last.Text.Key)
 	require.True(t, last.Broke)
+	journal := journalOf(wallet.StageCrediting)
+	for i := range journal { // written after the last line of the trace
+		journal[i].At = lines[7].At.Add(time.Duration(i) * time.Millisecond)
+	}
+	story = (&Case{Trace: lines[:len(lines)-2], Journal: journal}).Stories()[0]
+	require.Equal(t, last.Text.Key, story.Steps[len(story.Steps)-1].Text.Key)
 }
 
 // TestEverySentenceHasItsText: explain shows no key, whatever the break or the stage.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"walletcompanion/app/core"
 	"walletcompanion/app/diag"
@@ -93,7 +94,7 @@ func orOK(code string) string {
 }
 
 func (c *console) printReplay(w io.Writer, read *diag.Case, result *diag.Replayed) {
-	fmt.Fprintln(w, c.t("explain.seal."+string(read.Seal), "Devices", fmt.Sprint(read.Devices)))
+	fmt.Fprintln(w, c.t("explain.seal."+string(read.Seal), "Devices", strings.Join(read.Devices, ", ")))
 	fmt.Fprintln(w, c.t("replay.what", "Operation", result.Op, "Time", local(result.At)))
 	fmt.Fprintf(w, "\t%s\t%s\n", c.t("replay.recorded"), c.t("replay.here"))
 	fmt.Fprintf(w, "%s\t%s\t%s\n", c.t("replay.code"), orOK(result.Recorded.Code), orOK(result.Here.Code))
