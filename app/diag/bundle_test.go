@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -43,8 +44,16 @@ func tornInput(t testing.TB) Input {
 	return Input{
 		Machine: Machine{Version: "1.0", OS: "linux"}, Checks: []BundleCheck{{Name: "reader", Status: "ok"}}, Settings: map[string]string{"ui.theme": "dark"},
 		Trails: [][]wallet.Entry{{entry(wallet.StageIntent, 4), entry(wallet.StageAsked, 7), entry(wallet.StageCrediting, 8), entry(wallet.StageUnknown, 9)}},
-		Trace:  lines, Told: LastTold(lines, ""), Order: "20260315-01", Now: noon,
+		Trace:  lines, Told: LastTold(lines), Order: "20260315-01", Now: noon,
 	}
+}
+
+func TestLastTold(t *testing.T) {
+	lines := []Line{{Kind: KindEnd, Code: "A", Key: "k1", Subject: "o1"}, {Kind: KindEnd, Code: "B", Key: "k2"}, {Kind: KindEnd, Key: "k1"}}
+	require.Equal(t, "B", LastTold(lines).Code)
+	require.Equal(t, "A", LastTold(lines, "o1", "k1").Code)
+	require.Equal(t, "B", LastTold(lines, "o2", "k2").Code, "the number was not known then")
+	require.Nil(t, LastTold(lines, "o3", ""))
 }
 
 func newKey(t testing.TB) ed25519.PrivateKey {
@@ -227,6 +236,10 @@ func TestHostileFilesAreRefused(t *testing.T) {
 	}
 	_, err = Open(t.TempDir())
 	require.ErrorIs(t, err, ErrNoBundle)
+	if runtime.GOOS != "windows" {
+		_, err = Open("/dev/zero")
+		require.ErrorIs(t, err, ErrNoBundle)
+	}
 	_, err = Open(filepath.Join(t.TempDir(), "missing"))
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	read, err := Read([]byte(tornTrace))

@@ -2,6 +2,7 @@ package diag
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"walletcompanion/app/core"
@@ -32,15 +33,20 @@ func EndLine(ending core.Ending) Line {
 	return line
 }
 
-// LastTold is the newest trouble that a trace knows: of an order (its number or key)
-// or, without one, of anything.
-func LastTold(lines []Line, order string) *Told {
+// LastTold is the newest trouble that a trace knows: of an order, by its number or its
+// key, or, without names, of anything.
+func LastTold(lines []Line, names ...string) *Told {
 	for i := len(lines) - 1; i >= 0; i-- {
 		line := lines[i]
-		if line.Kind != KindEnd || line.Code == "" || order != "" && line.Key != order && line.Subject != order {
+		if line.Kind != KindEnd || line.Code == "" || len(names) > 0 && !line.concerns(names) {
 			continue
 		}
 		return &Told{At: line.At, Op: line.Op, Code: line.Code, Exit: line.Exit, Cause: line.Cause, Order: line.Subject}
 	}
 	return nil
+}
+
+// concerns reports whether a line is about an order with one of these names.
+func (l Line) concerns(names []string) bool {
+	return l.Subject != "" && slices.Contains(names, l.Subject) || l.Key != "" && slices.Contains(names, l.Key)
 }

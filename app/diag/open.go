@@ -75,16 +75,18 @@ func Open(path string) (*Case, error) {
 
 // readBounded reads a file that is not larger than it may be.
 func readBounded(path string, most int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // to open a pipe would wait for somebody to write
+		return nil, fmt.Errorf("%w: not a file", ErrNoBundle)
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }() // only read
-	if info, err := file.Stat(); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: not a file", ErrNoBundle)
-	}
 	raw, err := io.ReadAll(io.LimitReader(file, most+1))
 	if err == nil && int64(len(raw)) > most {
 		err = fmt.Errorf("%w: larger than %d bytes", ErrNoBundle, most)

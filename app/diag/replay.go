@@ -98,7 +98,7 @@ func (c *Case) toReplay() *operation {
 		if end == nil || end.Code != "" {
 			value = 1
 		}
-		if c.Order != "" && op.concerns(c.Order) {
+		if c.Order != "" && op.concerns(c.names()) {
 			value += 2
 		}
 		if value >= rank {
@@ -108,8 +108,19 @@ func (c *Case) toReplay() *operation {
 	return chosen
 }
 
-func (o *operation) concerns(order string) bool {
-	return slices.ContainsFunc(o.lines, func(l Line) bool { return l.Subject == order || l.Key == order })
+// names are the number and the key of the order that the person asks about.
+func (c *Case) names() []string {
+	names := []string{c.Order}
+	for _, line := range c.Journal {
+		if line.Order == c.Order {
+			names = append(names, line.Key)
+		}
+	}
+	return names
+}
+
+func (o *operation) concerns(names []string) bool {
+	return slices.ContainsFunc(o.lines, func(l Line) bool { return l.concerns(names) })
 }
 
 // settlesFirst reports that the operation asked the card about an earlier order before
@@ -143,7 +154,7 @@ func (c *Case) recorded(op *operation) Ended {
 		ended = Ended{Code: end.Code, Exit: end.Exit, Cause: end.Cause, Inner: innerCode(end.Code, end.Cause)}
 	}
 	for _, line := range c.Journal {
-		if op.concerns(line.Key) && !line.At.After(op.last().Add(time.Second)) {
+		if op.concerns([]string{line.Key}) && !line.At.After(op.last().Add(time.Second)) {
 			ended.Stage = line.Stage
 		}
 	}

@@ -51,7 +51,9 @@ func (p *Program) Bundle(ctx context.Context, ask BundleAsk) (*diag.Bundle, erro
 			return nil, err
 		}
 	}
-	in.Told = diag.LastTold(in.Trace, in.Order)
+	if in.Told = diag.LastTold(in.Trace); in.Order != "" {
+		in.Told = diag.LastTold(in.Trace, in.Order, in.Trails[0][0].Key)
+	}
 	return diag.MakeBundle(in)
 }
 
