@@ -194,6 +194,19 @@ func TestSessionAnswerMustBeSigned(t *testing.T) {
 	}
 }
 
+// The greeting brings time and epoch, which decide what is void: only the platform's
+// own signature makes it one.
+func TestGreetingMustBeSigned(t *testing.T) {
+	p := newFake(t)
+	client := p.loggedIn(t)
+	stranger := newFake(t)
+	p.handle("GET "+api.PathHello, func(w http.ResponseWriter, _ seen) {
+		reply(w, 200, stranger.sign(wallet.DomainHello, api.Hello{Time: time.Now().Add(time.Hour), Nonce: "n", Epoch: 9}))
+	})
+	require.Equal(t, CodeAnswerUnsigned, CodeOf(client.Connect(t.Context())))
+	require.Equal(t, 1, client.Session().Epoch)
+}
+
 func TestForeignLeasesAreDropped(t *testing.T) {
 	p := newFake(t)
 	vault := newVault()

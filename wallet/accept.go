@@ -37,8 +37,8 @@ func (g *Guard) Accept(granted GrantedScript, signers SignerKeys, arrived time.T
 	if err := signers.Open(DomainGrant, granted.Grant, &grant); err != nil {
 		return Accepted{}, fail(CodeGrantForged, op, err)
 	}
-	if sum := sha256.Sum256(granted.Script); !bytes.Equal(sum[:], grant.ScriptSHA256) {
-		return Accepted{}, fail(CodeGrantForged, op, errors.New("the script is not the one that was signed"))
+	if err := checkSigned(granted.Script, grant.ScriptSHA256); err != nil {
+		return Accepted{}, fail(CodeGrantForged, op, err)
 	}
 	if err := g.terms.match(grant, g.init); err != nil {
 		return Accepted{}, fail(CodeGrantForged, op, err)
@@ -46,12 +46,12 @@ func (g *Guard) Accept(granted GrantedScript, signers SignerKeys, arrived time.T
 	if err := g.checkSerial(op); err != nil {
 		return Accepted{}, err
 	}
-	if err := g.CheckCap(); err != nil {
+	if err := g.checkCap(); err != nil {
 		return Accepted{}, err
 	}
-	usable := min(grantUsable, time.Duration(grant.NotAfterS)*time.Second)
-	if usable <= 0 || time.Since(arrived) > usable {
-		return Accepted{}, fail(CodeGrantExpired, op, errors.New("the grant is too old"))
+	usable, err := usableFor(grant.NotAfterS, arrived)
+	if err != nil {
+		return Accepted{}, fail(CodeGrantExpired, op, err)
 	}
 	commands, err := g.parseGrantScript(granted.Script)
 	if err != nil {
@@ -95,9 +95,9 @@ func (t terms) match(grant Grant, init LoadInit) error {
 	return nil
 }
 
-// CheckCap compares the balance that the card answered to INITIALIZE FOR LOAD,
+// checkCap compares the balance that the card answered to INITIALIZE FOR LOAD,
 // plus the amount, with the cap and with what four bytes can hold.
-func (g *Guard) CheckCap() error {
+func (g *Guard) checkCap() error {
 	after := g.init.Balance + g.terms.amount
 	if g.terms.cap > 0 && after > g.terms.cap || after > math.MaxInt32 {
 		return fail(CodeCapExceeded, "cap", fmt.Errorf("%s + %s yuan", g.init.Balance.Yuan(), g.terms.amount.Yuan()))
@@ -108,6 +108,50 @@ func (g *Guard) CheckCap() error {
 // parseGrantScript reads the script of a grant: one CREDIT, first, then only what
 // the session may read. A script that holds anything else is refused as a whole.
 func (g *Guard) parseGrantScript(raw json.RawMessage) ([]Command, error) {
+	commands, err := g.parseScript(raw)
+	if err != nil {
+		return nil, err
+	}
+	if !creditForm(commands[0]) {
+		return nil, errors.New("the script does not begin with CREDIT FOR LOAD")
+	}
+	return commands, g.onlyReads(commands[1:], "CREDIT")
+}
+
+// creditForm recognises 80 52 00 00 0B ‹date 4›‹time 3›‹MAC2 4› 04, with date and time of
+// the calendar. Le may be absent or 00, as T=0 cards have it.
+func creditForm(c Command) bool {
+	if c.CLA != 0x80 || c.INS != insCredit || c.P1 != 0 || c.P2 != 0 || len(c.Data) != 11 {
+		return false
+	}
+	if c.Le != 4 && c.Le != NoLe && c.Le != LeAny {
+		return false
+	}
+	_, valid := parseBCDTime([7]byte(c.Data[:7]))
+	return valid
+}
+
+// checkSigned compares a script with the hash that its signed grant names.
+func checkSigned(script json.RawMessage, want Hex) error {
+	if sum := sha256.Sum256(script); !bytes.Equal(sum[:], want) {
+		return errors.New("the script is not the one that was signed")
+	}
+	return nil
+}
+
+// usableFor is how long after its arrival a grant may be used: as long as it says
+// itself, and never longer than grantUsable. The error says that this time is over.
+func usableFor(notAfterS int, arrived time.Time) (time.Duration, error) {
+	usable := min(grantUsable, time.Duration(notAfterS)*time.Second)
+	if usable <= 0 || time.Since(arrived) > usable {
+		return 0, errors.New("the grant is too old")
+	}
+	return usable, nil
+}
+
+// parseScript turns the script of a grant into commands, at least one and no more
+// than this session may still send. What they may be is the caller's rule.
+func (g *Guard) parseScript(raw json.RawMessage) ([]Command, error) {
 	steps, err := decodeSteps(raw)
 	if err != nil {
 		return nil, err
@@ -123,19 +167,6 @@ func (g *Guard) parseGrantScript(raw json.RawMessage) ([]Command, error) {
 		}
 		if commands[i], err = ParseCommand(apdu); err != nil {
 			return nil, err
-		}
-	}
-	if !creditForm(commands[0]) {
-		return nil, errors.New("the script does not begin with CREDIT FOR LOAD")
-	}
-	for _, c := range commands[1:] {
-		switch c.INS {
-		case insReadBinary, insReadRecord, insGetBalance:
-			if err := g.checkReading(c); err != nil {
-				return nil, err
-			}
-		default:
-			return nil, fmt.Errorf("the script holds %s after CREDIT", c.Name())
 		}
 	}
 	return commands, nil
@@ -154,15 +185,18 @@ func decodeSteps(raw json.RawMessage) ([]Step, error) {
 	return steps, err
 }
 
-// creditForm recognises 80 52 00 00 0B ‹date 4›‹time 3›‹MAC2 4› 04, with date and time of
-// the calendar. Le may be absent or 00, as T=0 cards have it.
-func creditForm(c Command) bool {
-	if c.CLA != 0x80 || c.INS != insCredit || c.P1 != 0 || c.P2 != 0 || len(c.Data) != 11 {
-		return false
+// onlyReads refuses everything but what the session may read. after names the
+// command before, which is the only one of its script that moves money.
+func (g *Guard) onlyReads(commands []Command, after string) error {
+	for _, c := range commands {
+		switch c.INS {
+		case insReadBinary, insReadRecord, insGetBalance:
+			if err := g.checkReading(c); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("the script holds %s after %s", c.Name(), after)
+		}
 	}
-	if c.Le != 4 && c.Le != NoLe && c.Le != LeAny {
-		return false
-	}
-	_, valid := parseBCDTime([7]byte(c.Data[:7]))
-	return valid
+	return nil
 }

@@ -1,12 +1,9 @@
 package wallet
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"slices"
 	"time"
 )
 
@@ -104,32 +101,6 @@ type permit struct {
 	usable  time.Duration
 }
 
-// LoadInit is the answer to INITIALIZE FOR LOAD (card dossier §1.6): balance 4,
-// online counter 2, key version 1, algorithm 1, random 4, MAC1 4.
-type LoadInit struct {
-	Balance    Fen
-	Seq        uint16
-	KeyVersion byte
-	Algorithm  byte
-	Raw        Hex
-}
-
-const loadInitBytes = 16
-
-// ParseLoadInit reads the 16 bytes.
-func ParseLoadInit(raw []byte) (LoadInit, error) {
-	if len(raw) != loadInitBytes {
-		return LoadInit{}, fmt.Errorf("%w: INITIALIZE FOR LOAD gave %d bytes, not 16", errResponseWanted, len(raw))
-	}
-	return LoadInit{
-		Balance:    Fen(binary.BigEndian.Uint32(raw)),
-		Seq:        binary.BigEndian.Uint16(raw[4:]),
-		KeyVersion: raw[6],
-		Algorithm:  raw[7],
-		Raw:        append(Hex(nil), raw...),
-	}, nil
-}
-
 // NewQueryGuard watches over a reading. It lets nothing pass that changes a card.
 func NewQueryGuard(card Card, trace func(TraceLine)) *Guard {
 	return &Guard{card: card, session: SessionQuery, trace: trace}
@@ -166,6 +137,27 @@ func NewSyncGuard(card Card, profile *Profile, open OpenOrder, kept Entry, epoch
 	return &Guard{card: card, session: SessionSync, trace: trace, terms: t}
 }
 
+// NewPurchaseGuard watches over a purchase as the person confirmed it, with the
+// leased terminal number tid: one INITIALIZE FOR PURCHASE, one DEBIT as granted, and,
+// for a return of balance, INITIALIZE FOR LOAD over the grant's probe after it.
+// epoch is that of the platform's session; 0 means not known.
+func NewPurchaseGuard(card Card, profile *Profile, payment Payment, tid TerminalNumber, epoch int, trace func(TraceLine)) *Guard {
+	return &Guard{card: card, session: SessionPurchase, trace: trace, terms: terms{
+		profile: profile, asn: payment.ASN, amount: payment.Amount, tid: tid, key: payment.Key, epoch: epoch,
+		noCredit: true, payment: &payment,
+	}}
+}
+
+// NewPurchaseSettleGuard watches over the settling of an open purchase: GET
+// TRANSACTION PROVE and INITIALIZE FOR LOAD over its probe, and nothing that
+// debits or credits.
+func NewPurchaseSettleGuard(card Card, profile *Profile, open OpenPurchase, trace func(TraceLine)) *Guard {
+	return &Guard{card: card, session: SessionPurchase, trace: trace, terms: terms{
+		profile: profile, asn: open.ASN, amount: open.Amount, order: open.Purchase, openSeq: open.Number,
+		noCredit: true, probe: open.ProbeTID,
+	}}
+}
+
 // Sent counts the commands that reached the card, GET RESPONSE not among them.
 func (g *Guard) Sent() int { return g.sent }
 
@@ -182,6 +174,11 @@ func (g *Guard) FCI() FCI { return g.fci }
 
 // Init is the answer to INITIALIZE FOR LOAD, if nothing was sent since.
 func (g *Guard) Init() (LoadInit, bool) { return g.init, g.initFresh }
+
+// PurchaseInit is the answer to INITIALIZE FOR PURCHASE, if nothing was sent since.
+func (g *Guard) PurchaseInit() (PurchaseInit, bool) {
+	return g.purchaseInit, g.initFresh && !g.probed && len(g.purchaseInit.Raw) > 0
+}
 
 // AllowPIN lets one VERIFY with this PIN pass. The PIN was typed by the person
 // just now; triesLeft is what the card said after the last wrong one, 0 if it
@@ -381,9 +378,9 @@ func (g *Guard) observeSelect(c Command, r Response) {
 	}
 }
 
-// UseFCISerial takes the serial from tag 9F0C of the last SELECT. It is for cards
+// useFCISerial takes the serial from tag 9F0C of the last SELECT. It is for cards
 // that do not let SFI 15 be read.
-func (g *Guard) UseFCISerial() bool {
+func (g *Guard) useFCISerial() bool {
 	if g.asn != nil {
 		return false
 	}
@@ -409,222 +406,4 @@ func (g *Guard) noteASN(asn ASN) {
 // readable reports whether the data that came with sw may be shown.
 func readable(sw SW) bool {
 	return sw == SWOK || sw == SWEndOfFile || sw == SWDataMayBeDamaged || sw == 0x6200
-}
-
-// listed returns the profile of this session that has the full name.
-func (g *Guard) listed(name []byte) *Profile {
-	if g.session != SessionQuery {
-		if g.terms.profile.hasAID(name) {
-			return g.terms.profile
-		}
-		return nil
-	}
-	for _, p := range profiles {
-		if p.searched() && p.hasAID(name) {
-			return p
-		}
-	}
-	return nil
-}
-
-// check is the whole policy: it allows, by returning nil, or refuses. It changes nothing.
-func (g *Guard) check(c Command) error {
-	switch {
-	case g.broken != nil:
-		return fail(CodeCardLost, c.Name(), g.broken)
-	case g.sent >= maxCommands:
-		return g.refuse(c, "too many commands")
-	case !c.valid():
-		return g.refuse(c, "malformed command")
-	}
-	switch c.INS {
-	case insSelect:
-		return g.checkSelect(c)
-	case insReadBinary, insReadRecord, insGetBalance:
-		return g.checkReading(c)
-	case insVerify:
-		return g.checkVerify(c)
-	case insProve:
-		return g.checkProve(c)
-	case insInitialize:
-		return g.checkInitialize(c)
-	case insCredit:
-		return g.checkCredit(c)
-	case insDebit:
-		return g.checkDebit(c)
-	}
-	return g.refuse(c, "not a command of this session")
-}
-
-// checkSelect allows 00 A4 04 00 with a full listed name and, in a query,
-// 00 A4 00 00 with 3F00 or 1001.
-func (g *Guard) checkSelect(c Command) error {
-	if c.CLA != 0x00 || c.P2 != 0x00 || c.Le != NoLe && c.Le != LeAny {
-		return g.refuse(c, "form of SELECT")
-	}
-	if c.P1 == 0x04 && g.listed(c.Data) != nil {
-		return nil
-	}
-	byID := c.P1 == 0x00 && len(c.Data) == 2 && g.session == SessionQuery
-	if byID {
-		if id := binary.BigEndian.Uint16(c.Data); id == fileMF || id == fileBeijing {
-			return nil
-		}
-	}
-	return g.refuse(c, "application not listed")
-}
-
-// checkReading allows 00 B0 of the information file, 00 B2 of the log files and
-// 80 5C of the purse, each as the selected profile lists it.
-func (g *Guard) checkReading(c Command) error {
-	if len(c.Data) != 0 {
-		return g.refuse(c, "reading carries no data")
-	}
-	if g.selectedMF {
-		if c.INS == insReadBinary && c.CLA == 0 && c.P2 == 0 && isMFInfo(c.P1) {
-			return nil
-		}
-		return g.refuse(c, "file not listed")
-	}
-	p := g.selected
-	if p == nil {
-		return g.refuse(c, "no application selected")
-	}
-	switch c.INS {
-	case insReadBinary:
-		if c.CLA == 0x00 && c.P1 == 0x80|p.InfoSFI && c.P2 == 0x00 {
-			return nil
-		}
-	case insReadRecord:
-		if c.CLA == 0x00 && c.P1 >= 1 && int(c.P1) <= p.MaxRecords && c.P2&0x07 == 0x04 && slices.Contains(p.allLogSFIs(), c.P2>>3) {
-			return nil
-		}
-	case insGetBalance:
-		other := p.otherPurse()
-		listed := c.P2 == p.P2 || g.session == SessionQuery && other != nil && c.P2 == other.P2
-		if c.CLA == 0x80 && c.P1 == 0x00 && listed {
-			return nil
-		}
-	}
-	return g.refuse(c, "file not listed")
-}
-
-func isMFInfo(p1 byte) bool {
-	return slices.ContainsFunc(profiles, func(p *Profile) bool { return p.MFInfoSFI != 0 && p1 == 0x80|p.MFInfoSFI })
-}
-
-// checkVerify allows 00 20 00 00 with the PIN that the person typed in this
-// session, once, and never on the last try.
-func (g *Guard) checkVerify(c Command) error {
-	switch {
-	case c.CLA != 0 || c.P1 != 0 || c.P2 != 0 || c.Le != NoLe:
-		return g.refuse(c, "form of VERIFY")
-	case len(g.pin) < 2 || len(g.pin) > 6 || !bytes.Equal(c.Data, g.pin):
-		return g.refuse(c, "PIN was not typed in this session")
-	case g.pinUsed:
-		return g.refuse(c, "second VERIFY")
-	case g.triesLeft == 1:
-		return g.refuse(c, "only one try is left")
-	case g.selected == nil:
-		return g.refuse(c, "no application selected")
-	}
-	return nil
-}
-
-// checkProve allows 80 5A 00 ‹type› 02 ‹number› 08: in sync, and when a purchase is
-// settled, the order's number + 1 and then the number itself; in a load only
-// before INITIALIZE on shared counters.
-func (g *Guard) checkProve(c Command) error {
-	kind := byte(TypeLoadEP)
-	if g.session == SessionPurchase {
-		kind = g.terms.profile.PurchaseType
-	}
-	if c.CLA != 0x80 || c.P1 != 0 || c.P2 != kind || len(c.Data) != 2 || g.selected == nil {
-		return g.refuse(c, "form of GET TRANSACTION PROVE")
-	}
-	number := binary.BigEndian.Uint16(c.Data)
-	switch g.session {
-	case SessionSync:
-		if number == g.terms.openSeq+1 && len(g.proofs) == 0 || number == g.terms.openSeq && len(g.proofs) == 1 {
-			return nil
-		}
-	case SessionPurchase:
-		first := number == g.terms.openSeq+1 && len(g.proofs) == 0
-		if g.terms.payment == nil && !g.probed && (first || number == g.terms.openSeq && len(g.proofs) == 1) {
-			return nil
-		}
-	case SessionLoad:
-		if g.terms.profile.SharedCounter && !g.initSent && len(g.proofs) == 0 {
-			return nil
-		}
-	}
-	return g.refuse(c, "number not asked for")
-}
-
-// checkInitialize allows 80 50 00 02 0B ‹key index›‹amount›‹terminal›: as confirmed, once,
-// on the card that was confirmed.
-func (g *Guard) checkInitialize(c Command) error {
-	t := g.terms
-	switch {
-	case g.session == SessionQuery:
-		return g.refuse(c, "a query changes nothing")
-	case g.session == SessionPurchase:
-		return g.checkPurchaseInitialize(c)
-	case !t.profile.Loadable || t.profile.P2 != 0x02:
-		return fail(CodeCardTypeRefused, c.Name(), nil)
-	case c.CLA != 0x80 || c.P1 != 0x00 || c.P2 != t.profile.P2 || len(c.Data) != 11:
-		return g.refuse(c, "form of INITIALIZE FOR LOAD")
-	case c.Data[0] != t.profile.KeyIndex:
-		return g.refuse(c, "key index")
-	case t.amount <= 0 || Fen(binary.BigEndian.Uint32(c.Data[1:5])) != t.amount:
-		return g.refuse(c, "amount is not the confirmed one")
-	case t.tid == (TerminalNumber{}) || !bytes.Equal(c.Data[5:], t.tid[:]):
-		return g.refuse(c, "terminal number is not the leased one")
-	case g.selected == nil:
-		return g.refuse(c, "no application selected")
-	}
-	if err := g.checkSerial(c.Name()); err != nil {
-		return err
-	}
-	if g.initSent && !(g.pinWanted && g.pinPassed) {
-		return g.refuse(c, "second INITIALIZE")
-	}
-	return nil
-}
-
-// checkSerial compares the card in the field with the confirmed one.
-func (g *Guard) checkSerial(op string) error {
-	switch {
-	case g.asn == nil:
-		return fail(CodeGuardRefused, op, errors.New("card serial was not read in this session"))
-	case g.swapped:
-		return fail(CodeCardOther, op, fmt.Errorf("%w: its serial changed during the conversation", ErrOtherCard))
-	case !g.terms.anyASN && *g.asn != g.terms.asn:
-		return fail(CodeCardOther, op, fmt.Errorf("%w: please present %s", ErrOtherCard, g.terms.asn.Masked()))
-	}
-	return nil
-}
-
-// checkCredit allows the one command of an accepted grant, directly after the
-// INITIALIZE that the grant answers, and in time.
-func (g *Guard) checkCredit(c Command) error {
-	switch {
-	case g.permit == nil || !bytes.Equal(c.Bytes(), g.permit.command):
-		return g.refuse(c, "no grant for this CREDIT")
-	case !g.initFresh:
-		return g.refuse(c, "the load session is over")
-	}
-	return g.checkInTime(c)
-}
-
-// checkInTime compares the age of the grant and of the INITIALIZE that it answers
-// with their limits, and the card with the confirmed one.
-func (g *Guard) checkInTime(c Command) error {
-	switch {
-	case time.Since(g.permit.arrived) > g.permit.usable:
-		return fail(CodeGrantExpired, c.Name(), errors.New("the grant is too old"))
-	case time.Since(g.initAt) > initToCredit:
-		return fail(CodeGrantExpired, c.Name(), errors.New("too long since INITIALIZE"))
-	}
-	return g.checkSerial(c.Name())
 }

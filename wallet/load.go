@@ -2,55 +2,11 @@ package wallet
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
-
-// Desk is the place where a card, the platform and the journal meet. It holds no
-// state of its own between two calls.
-type Desk struct {
-	Card    Card
-	Issuer  Issuer  // of loads; not used by Pay and SettlePurchase
-	Cashier Cashier // of purchases; not used by TopUp and Sync
-	Journal Journal
-	Signers SignerKeys
-
-	// Epoch is that of the platform's session; a grant of another epoch is refused.
-	// 0 means not known.
-	Epoch int
-	// PIN asks the person for the card's PIN, where the card wants one. triesLeft
-	// is what the card said, 0 if it never said. The bytes are overwritten after
-	// use. nil: no PIN can be asked for.
-	PIN func(triesLeft int) ([]byte, error)
-	// PINTriesLeft is what this card said after the last wrong PIN; 0: not known.
-	// The last try is never used.
-	PINTriesLeft int
-
-	Progress func(Progress)  // may be nil
-	Trace    func(TraceLine) // may be nil
-}
-
-// Progress tells how far an order has come. Stage is the one just reached.
-type Progress struct {
-	Key   string
-	Stage Stage
-}
-
-// Outcome is how a top-up, a purchase or a sync ended.
-type Outcome struct {
-	Entry         Entry // as the journal holds it; after a Warning, as it should
-	BalanceBefore Fen
-	BalanceAfter  Fen
-	TAC           Hex
-	Warning       Code        // success, but this went wrong afterwards; "" for none
-	State         *OrderState // the platform's signed answer, where it gave one instead of a grant
-	OnCardLog     bool        // the card's newest log record carries our terminal number
-	APDUs         int         // commands sent, GET RESPONSE not counted
-
-	Purchase *PurchaseStatement // as State, of a purchase
-}
 
 // TopUp loads order onto the card (圈存): it asks the card, then the platform,
 // then credits the card, and returns nil only when the card's TAC is on disk, or,
@@ -73,7 +29,7 @@ func (d Desk) TopUp(ctx context.Context, order Order, profile *Profile, script S
 
 	steps, err := run.open(ctx, profile, script, order.ASN)
 	if err != nil {
-		return run.outcome(), run.giveUp(ctx, err)
+		return run.outcome(), run.giveUp(err)
 	}
 	if err := run.write(ctx, StageOpened); err != nil {
 		return run.outcome(), err
@@ -91,7 +47,7 @@ func (d Desk) TopUp(ctx context.Context, order Order, profile *Profile, script S
 	if err != nil {
 		// The platform may have granted. The journal stays at ASKED, so that the
 		// key can still be abandoned at the platform.
-		return run.outcome(), asOpen(op, err)
+		return run.stillOpen(err)
 	}
 	if verdict.Granted == nil {
 		return run.close(ctx, verdict.State)
@@ -113,79 +69,10 @@ func (d Desk) OpenForCard(ctx context.Context, asn ASN, profile *Profile, script
 	return steps, read, nil
 }
 
-// run is one order on its way through TopUp or Sync.
-type run struct {
-	desk   Desk
-	op     string
-	guard  *Guard
-	entry  Entry
-	prove  *StepResult
-	cannot error // why the card starts no load any more, in a sync
-	onCard bool  // newest log record carries our number
-	after  Fen   // balance that the card showed after CREDIT
-	warn   Code
-	state  *OrderState
-
-	statement *PurchaseStatement
-}
-
-// write brings the entry to a stage, on disk. An error means that the caller goes
-// no further: CodeJournalFailed.
-func (r *run) write(ctx context.Context, stage Stage) error {
-	next := r.entry
-	next.Stage, next.At = stage, time.Now().UTC()
-	if err := r.desk.Journal.Write(ctx, next); err != nil {
-		failed := fail(CodeJournalFailed, r.op, err)
-		failed.Open = r.entry.Stage.MayHaveMoney()
-		return failed
-	}
-	reached := next.Stage != r.entry.Stage
-	r.entry = next
-	if reached && r.desk.Progress != nil {
-		r.desk.Progress(Progress{Key: next.Key, Stage: stage})
-	}
-	return nil
-}
-
-// note is write for what is worth knowing but decides nothing: the stage on disk
-// before it is as true.
-func (r *run) note(stage Stage, code Code) {
-	r.entry.Note = string(code)
-	_ = r.write(context.Background(), stage)
-}
-
-func (r *run) outcome() Outcome {
-	out := Outcome{
-		Entry: r.entry, BalanceBefore: r.entry.BalanceBefore, BalanceAfter: r.entry.BalanceAfter,
-		TAC: r.entry.TAC, Warning: r.warn, State: r.state, OnCardLog: r.onCard, Purchase: r.statement,
-	}
-	if r.guard != nil {
-		out.APDUs = r.guard.Sent()
-	}
-	return out
-}
-
-// giveUp ends an order of which nobody was asked anything. A lost card or a pause
-// leaves INTENT, so that the same order may be tried again; the rest is ABANDONED.
-func (r *run) giveUp(ctx context.Context, err error) error {
-	switch CodeOf(err) {
-	case CodeCardLost, CodeCancelled, CodePINWrong, CodePINNeeded:
-		return err
-	}
-	r.note(StageAbandoned, CodeOf(err))
-	return err
-}
-
 // open runs the open script up to INITIALIZE FOR LOAD and returns the raw answers,
-// one for each step. VERIFY, where the card wants it, stands in no script and in
-// no answer.
+// one for each step.
 func (r *run) open(ctx context.Context, profile *Profile, script Script, asn ASN) ([]StepResult, error) {
-	commands, err := fillScript(script, profile, r.entry.Amount, r.entry.TID)
-	if err != nil {
-		return nil, err
-	}
-	last := len(commands) - 1
-	steps, err := r.readCard(ctx, script, commands[:last], asn)
+	steps, initialize, err := r.readCard(ctx, profile, script, asn)
 	if err != nil {
 		return nil, err
 	}
@@ -194,115 +81,12 @@ func (r *run) open(ctx context.Context, profile *Profile, script Script, asn ASN
 			return nil, err
 		}
 	}
-	initialized, err := r.initialize(ctx, commands[last])
+	answer, err := r.startLoad(ctx, initialize)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.guard.CheckCap(); err != nil {
-		return nil, err
-	}
-	return append(steps, initialized.Step()), nil
-}
-
-// readCard runs the reading commands that open a script and checks that the card is
-// the wanted one.
-func (r *run) readCard(ctx context.Context, script Script, commands []Command, asn ASN) ([]StepResult, error) {
-	steps := make([]StepResult, 0, len(commands)+1)
-	for i, c := range commands {
-		response, err := r.guard.Send(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		steps = append(steps, response.Step())
-		if !expected(script.Steps[i], response.SW) {
-			return nil, statusError(c.Name(), response.SW)
-		}
-	}
-	return steps, r.checkCard(asn)
-}
-
-// checkCard compares the serial that was read with the one that is wanted, which
-// is zero where any card will do.
-func (r *run) checkCard(asn ASN) error {
-	r.guard.UseFCISerial()
-	read, ok := r.guard.ASN()
-	switch {
-	case r.guard.asn == nil:
-		return fail(CodeCardProtocol, r.op, errors.New("the card does not tell its serial"))
-	case !ok || asn != (ASN{}) && read != asn:
-		return fail(CodeCardOther, r.op, fmt.Errorf("%w: please present %s", ErrOtherCard, asn.Masked()))
-	}
-	return nil
-}
-
-// initialize sends INITIALIZE FOR LOAD and notes counter and balance.
-func (r *run) initialize(ctx context.Context, c Command) (Response, error) {
-	response, err := r.startSession(ctx, c)
-	if err != nil {
-		return response, err
-	}
-	init, fresh := r.guard.Init()
-	if !fresh {
-		return Response{}, fail(CodeCardProtocol, c.Name(), errResponseWanted)
-	}
-	r.entry.Seq, r.entry.BalanceBefore = init.Seq, init.Balance
-	return response, nil
-}
-
-// startSession sends either INITIALIZE, with VERIFY before a second one where the
-// card wants its PIN first (card dossier §1.6).
-func (r *run) startSession(ctx context.Context, c Command) (Response, error) {
-	response, err := r.guard.Send(ctx, c)
-	if err != nil {
-		return Response{}, err
-	}
-	if response.SW == SWSecurity || response.SW == SWConditions {
-		if err := r.verify(ctx); err != nil {
-			return Response{}, err
-		}
-		if response, err = r.guard.Send(ctx, c); err != nil {
-			return Response{}, err
-		}
-	}
-	if response.SW != SWOK {
-		return response, statusError(c.Name(), response.SW)
-	}
-	return response, nil
-}
-
-// verify asks the person for the PIN and sends VERIFY 00 20 00 00 (card dossier §1.6).
-func (r *run) verify(ctx context.Context) error {
-	return verifyPIN(ctx, r.guard, r.desk.PIN, r.desk.PINTriesLeft)
-}
-
-func verifyPIN(ctx context.Context, guard *Guard, ask func(int) ([]byte, error), triesLeft int) error {
-	const op = "VERIFY"
-	switch {
-	case ask == nil:
-		return fail(CodePINNeeded, op, nil)
-	case triesLeft == 1:
-		return fail(CodePINLocked, op, errors.New("only one try is left"))
-	}
-	pin, err := ask(triesLeft)
-	if err != nil {
-		return fail(CodePINNeeded, op, err)
-	}
-	guard.AllowPIN(pin, triesLeft)
-	response, err := guard.Send(ctx, Command{INS: insVerify, Data: pin, Le: NoLe})
-	clear(pin)
-	if err != nil {
-		return err
-	}
-	if left, told := response.SW.triesLeft(); told {
-		if left == 0 {
-			return fail(CodePINLocked, op, &WrongPIN{})
-		}
-		return fail(CodePINWrong, op, &WrongPIN{Left: left})
-	}
-	if response.SW != SWOK {
-		return statusError(op, response.SW)
-	}
-	return nil
+	r.noteInit()
+	return append(steps, answer.Step()), r.guard.checkCap()
 }
 
 // proveBefore asks for the proof of the last load before a new INITIALIZE can wipe
@@ -318,7 +102,7 @@ func (r *run) proveBefore(ctx context.Context, profile *Profile) error {
 		if response.SW != SWOK || record.Problem != "" || !record.IsLoad() {
 			continue
 		}
-		answer, err := r.guard.Send(ctx, proveCommand(record.Counter))
+		answer, err := r.guard.Send(ctx, proveCommand(TypeLoadEP, record.Counter))
 		if err != nil {
 			return err
 		}
@@ -329,14 +113,20 @@ func (r *run) proveBefore(ctx context.Context, profile *Profile) error {
 	return nil
 }
 
-// proveCommand is GET TRANSACTION PROVE of a load: 80 5A 00 02 02 ‹number› 08
-// (card dossier §3.1).
-func proveCommand(number uint16) Command { return proveOf(TypeLoadEP, number) }
-
-// proveOf is GET TRANSACTION PROVE of a transaction type: 80 5A 00 ‹type› 02 ‹number› 08.
-func proveOf(kind byte, number uint16) Command {
-	return Command{CLA: 0x80, INS: insProve, P2: kind, Data: binary.BigEndian.AppendUint16(nil, number), Le: 8}
+// startLoad sends INITIALIZE FOR LOAD.
+func (r *run) startLoad(ctx context.Context, c Command) (Response, error) {
+	response, err := r.startSession(ctx, c)
+	if err != nil {
+		return response, err
+	}
+	if _, fresh := r.guard.Init(); !fresh {
+		return response, fail(CodeCardProtocol, c.Name(), errResponseWanted)
+	}
+	return response, nil
 }
+
+// noteInit takes over counter and balance from INITIALIZE FOR LOAD.
+func (r *run) noteInit() { r.entry.Seq, r.entry.BalanceBefore = r.guard.init.Seq, r.guard.init.Balance }
 
 // credit is the second half of TopUp and of a completing Sync: it checks the
 // grant and sends its one CREDIT. Every error it returns is open, and nothing
@@ -344,39 +134,23 @@ func proveOf(kind byte, number uint16) Command {
 func (r *run) credit(ctx context.Context, granted GrantedScript, arrived time.Time) (Outcome, error) {
 	accepted, err := r.guard.Accept(granted, r.desk.Signers, arrived)
 	if err != nil {
-		r.note(StageUnknown, CodeOf(err))
-		return r.outcome(), asOpen(r.op, err)
+		return r.doubt(StageUnknown, err)
 	}
 	r.adopt(accepted.Grant, granted.Grant)
 	if err := r.write(ctx, StageGranted); err != nil {
-		return r.outcome(), asOpen(r.op, err)
+		return r.stillOpen(err)
 	}
-	if err := ctx.Err(); err != nil {
-		return r.outcome(), asOpen(r.op, fail(CodeCancelled, r.op, err))
-	}
-	if err := r.write(ctx, StageCrediting); err != nil {
-		return r.outcome(), asOpen(r.op, err)
-	}
-
-	// From here on the person's wish to stop comes too late: stopping would only
-	// turn a known outcome into an unknown one.
-	ctx = context.WithoutCancel(ctx)
-	response, err := r.guard.Send(ctx, accepted.Commands[0])
-	if err == nil && (response.SW != SWOK || len(response.Data) != 4) {
-		err = fail(CodeOutcomeUnknown, "CREDIT FOR LOAD", fmt.Errorf("%v, %s", response.SW, response.SW.Meaning()))
-		r.entry.Steps, r.entry.Executed = []StepResult{response.Step()}, 1
-	}
+	ctx, err = r.commitTo(ctx, StageCrediting)
 	if err != nil {
-		r.note(StageUnknown, CodeOf(err))
-		return r.outcome(), asOpen(r.op, err)
+		return r.stillOpen(err)
+	}
+	response, err := r.move(ctx, accepted.Commands[0], 4)
+	if err != nil {
+		return r.doubt(StageUnknown, err)
 	}
 	r.entry.TAC = append(Hex(nil), response.Data...)
-	r.entry.Steps, r.entry.Executed = []StepResult{response.Step()}, 1
 	r.entry.BalanceAfter = r.entry.BalanceBefore + r.entry.Amount
-	if err := r.write(ctx, StageCredited); err != nil {
-		r.entry.Stage, r.entry.At = StageCredited, time.Now().UTC()
-		r.warn = CodeJournalFailed
-	}
+	r.proved(ctx, StageCredited)
 	return r.lookAfter(ctx, accepted.Commands[1:])
 }
 
@@ -390,36 +164,19 @@ func (r *run) adopt(grant Grant, signed Signed) {
 	r.entry.TAC, r.entry.Steps, r.entry.Executed, r.entry.Note = nil, nil, 0, ""
 }
 
-// lookAfter runs the reading rest of the grant's script. A balance that is
-// readable and wrong is an alarm (protocol §2.9 rule 7); everything else is noted only.
+// lookAfter runs the reading rest of the grant's script, with GET BALANCE where the
+// script does not ask for it. A step that fails only ends the script.
 func (r *run) lookAfter(ctx context.Context, commands []Command) (Outcome, error) {
-	balance := balanceCommand(r.guard.terms.profile.P2)
-	asksBalance := false
-	for _, c := range commands {
-		asksBalance = asksBalance || c.INS == insGetBalance
-	}
-	if !asksBalance {
-		commands = append([]Command{balance}, commands...)
+	if !slices.ContainsFunc(commands, func(c Command) bool { return c.INS == insGetBalance }) {
+		commands = append([]Command{balanceCommand(r.guard.terms.profile.P2)}, commands...)
 	}
 	for _, c := range commands {
 		response, err := r.guard.Send(ctx, c)
 		if err != nil {
 			break
 		}
-		if response.SW != SWOK {
-			continue
-		}
-		switch {
-		case c.INS == insGetBalance && len(response.Data) == 4:
-			shown := Fen(binary.BigEndian.Uint32(response.Data))
-			if shown != r.entry.BalanceAfter {
-				r.note(StageUnknown, CodeBalanceWrong)
-				err := fmt.Errorf("%s instead of %s yuan", shown.Yuan(), r.entry.BalanceAfter.Yuan())
-				return r.outcome(), asOpen(r.op, fail(CodeBalanceWrong, "GET BALANCE", err))
-			}
-		case c.INS == insReadRecord:
-			record := ParseRecord(response.Data, c.P2>>3, int(c.P1), OverdraftUnknown)
-			r.onCard = r.onCard || record.Problem == "" && record.Terminal == r.entry.TID
+		if err := r.compare(c, response); err != nil {
+			return r.doubt(StageUnknown, err)
 		}
 	}
 	return r.outcome(), nil
@@ -430,7 +187,7 @@ func (r *run) close(ctx context.Context, state *OrderState) (Outcome, error) {
 	ctx = context.WithoutCancel(ctx)
 	if state == nil || !r.concerns(*state) {
 		err := errors.New("the platform's answer concerns another order")
-		return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, err))
+		return r.stillOpen(fail(CodeOutcomeUnknown, r.op, err))
 	}
 	r.state = state
 	if state.Order != "" {
@@ -444,7 +201,7 @@ func (r *run) close(ctx context.Context, state *OrderState) (Outcome, error) {
 	case StateGranted:
 		if r.cannot != nil {
 			// The proof convinced nobody and the card gives no other: no touch will.
-			return r.outcome(), asOpen(r.op, r.cannot)
+			return r.stillOpen(r.cannot)
 		}
 		return r.outcome(), nil
 	case StateSuspense:
@@ -454,7 +211,7 @@ func (r *run) close(ctx context.Context, state *OrderState) (Outcome, error) {
 		return r.outcome(), nil
 	}
 	if state.Code == "" {
-		return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, fmt.Errorf("state %q", state.State)))
+		return r.stillOpen(fail(CodeOutcomeUnknown, r.op, fmt.Errorf("state %q", state.State)))
 	}
 	return r.refused(ctx, *state)
 }
@@ -468,30 +225,25 @@ func (r *run) refused(ctx context.Context, state OrderState) (Outcome, error) {
 	}
 	r.entry.Note = state.Code
 	if r.entry.Stage.CanFollow(KindLoad, StageDeclined) {
-		if err := r.write(ctx, StageDeclined); err != nil {
-			r.warn = CodeJournalFailed
-		}
+		r.finish(ctx, StageDeclined)
 	}
 	return r.outcome(), refusal
 }
 
-// settled writes a final stage. If that fails the order is settled all the same:
-// the journal keeps an open stage and meets the same answer again.
+// settled writes a final stage.
 func (r *run) settled(ctx context.Context, stage Stage) (Outcome, error) {
 	if body := r.state.ReceiptBody; body != nil {
 		priced := r.entry.Source != ""
 		if body.Amount != r.entry.Amount || body.ASN != r.entry.ASN || priced && (body.Fee != r.entry.Fee || body.Source != r.entry.Source) {
 			err := errors.New("the receipt names another card, amount, fee or source")
-			return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, err))
+			return r.stillOpen(fail(CodeOutcomeUnknown, r.op, err))
 		}
 		r.entry.BalanceBefore, r.entry.BalanceAfter = body.BalanceBefore, body.BalanceAfter
 		if len(body.TAC) > 0 && (r.entry.Grant == nil || body.TID == r.entry.TID) {
 			r.entry.TAC = body.TAC // of another attempt it would not fit the grant kept here
 		}
 	}
-	if err := r.write(ctx, stage); err != nil {
-		r.warn = CodeJournalFailed
-	}
+	r.finish(ctx, stage)
 	return r.outcome(), nil
 }
 

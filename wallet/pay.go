@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -31,7 +30,7 @@ func (d Desk) Pay(ctx context.Context, payment Payment, profile *Profile, script
 
 	steps, err := run.openPurchase(ctx, profile, script, payment.ASN)
 	if err != nil {
-		return run.outcome(), run.giveUp(ctx, err)
+		return run.outcome(), run.giveUp(err)
 	}
 	if err := run.write(ctx, StageAsked); err != nil {
 		return run.outcome(), err
@@ -46,7 +45,7 @@ func (d Desk) Pay(ctx context.Context, payment Payment, profile *Profile, script
 	if err != nil {
 		// The platform may have authorised. The journal stays at ASKED, so that the key
 		// can still be abandoned at the platform.
-		return run.outcome(), asOpen(op, err)
+		return run.stillOpen(err)
 	}
 	if verdict.Granted == nil {
 		return run.closePurchase(ctx, verdict.State)
@@ -57,25 +56,20 @@ func (d Desk) Pay(ctx context.Context, payment Payment, profile *Profile, script
 // openPurchase runs the open script up to INITIALIZE FOR PURCHASE and returns the raw
 // answers, one for each step.
 func (r *run) openPurchase(ctx context.Context, profile *Profile, script Script, asn ASN) ([]StepResult, error) {
-	commands, err := fillScript(script, profile, r.entry.Amount, r.entry.TID)
+	steps, initialize, err := r.readCard(ctx, profile, script, asn)
 	if err != nil {
 		return nil, err
 	}
-	last := len(commands) - 1
-	steps, err := r.readCard(ctx, script, commands[:last], asn)
-	if err != nil {
-		return nil, err
-	}
-	initialized, err := r.startSession(ctx, commands[last])
+	answer, err := r.startSession(ctx, initialize)
 	if err != nil {
 		return nil, err
 	}
 	init, fresh := r.guard.PurchaseInit()
 	if !fresh {
-		return nil, fail(CodeCardProtocol, commands[last].Name(), errResponseWanted)
+		return nil, fail(CodeCardProtocol, initialize.Name(), errResponseWanted)
 	}
 	r.entry.Seq, r.entry.BalanceBefore = init.Number, init.Balance
-	return append(steps, initialized.Step()), r.guard.CheckPurse()
+	return append(steps, answer.Step()), r.guard.checkPurse()
 }
 
 // debit is the second half of Pay: it checks the grant and sends its one DEBIT.
@@ -84,39 +78,23 @@ func (r *run) openPurchase(ctx context.Context, profile *Profile, script Script,
 func (r *run) debit(ctx context.Context, granted PurchaseGrantedScript, arrived time.Time) (Outcome, error) {
 	accepted, err := r.guard.AcceptPurchase(granted, r.desk.Signers, arrived)
 	if err != nil {
-		r.note(StageAuthorised, CodeOf(err))
-		return r.outcome(), asOpen(r.op, err)
+		return r.doubt(StageAuthorised, err)
 	}
 	r.adoptPurchase(accepted.Grant, granted.Grant)
 	if err := r.write(ctx, StageAuthorised); err != nil {
-		return r.outcome(), asOpen(r.op, err)
+		return r.stillOpen(err)
 	}
-	if err := ctx.Err(); err != nil {
-		return r.outcome(), asOpen(r.op, fail(CodeCancelled, r.op, err))
-	}
-	if err := r.write(ctx, StageDebiting); err != nil {
-		return r.outcome(), asOpen(r.op, err)
-	}
-
-	// From here on the person's wish to stop comes too late: stopping would only
-	// turn a known outcome into an unknown one.
-	ctx = context.WithoutCancel(ctx)
-	response, err := r.guard.Send(ctx, accepted.Commands[0])
-	if err == nil && (response.SW != SWOK || len(response.Data) != 8) {
-		err = fail(CodeOutcomeUnknown, "DEBIT FOR PURCHASE", fmt.Errorf("%v, %s", response.SW, response.SW.Meaning()))
-		r.entry.Steps, r.entry.Executed = []StepResult{response.Step()}, 1
-	}
+	ctx, err = r.commitTo(ctx, StageDebiting)
 	if err != nil {
-		r.note(StageDebiting, CodeOf(err))
-		return r.outcome(), asOpen(r.op, err)
+		return r.stillOpen(err)
+	}
+	response, err := r.move(ctx, accepted.Commands[0], 8)
+	if err != nil {
+		return r.doubt(StageDebiting, err)
 	}
 	r.entry.TAC, r.entry.MAC2 = append(Hex(nil), response.Data[:4]...), append(Hex(nil), response.Data[4:]...)
-	r.entry.Steps, r.entry.Executed = []StepResult{response.Step()}, 1
 	r.entry.BalanceAfter = r.entry.BalanceBefore - r.entry.Amount
-	if err := r.write(ctx, StageDebited); err != nil {
-		r.entry.Stage, r.entry.At = StageDebited, time.Now().UTC()
-		r.warn = CodeJournalFailed
-	}
+	r.proved(ctx, StageDebited)
 	return r.afterDebit(ctx, accepted)
 }
 
@@ -130,8 +108,7 @@ func (r *run) adoptPurchase(grant PurchaseGrant, signed Signed) {
 
 // afterDebit runs the rest of the grant's script: what it reads, and for a return
 // of balance INITIALIZE FOR LOAD over the probe, whose MAC1 proves the lower
-// balance. A balance that is readable and wrong is an alarm; a step that fails only
-// ends the script.
+// balance. A step that fails only ends the script.
 func (r *run) afterDebit(ctx context.Context, accepted AcceptedPurchase) (Outcome, error) {
 	commands := accepted.Commands
 	for i, c := range commands[1:] {
@@ -142,25 +119,13 @@ func (r *run) afterDebit(ctx context.Context, accepted AcceptedPurchase) (Outcom
 		if accepted.Grant.Unload {
 			r.entry.Steps, r.entry.Executed = append(r.entry.Steps, response.Step()), i+2
 		}
-		switch {
-		case response.SW != SWOK:
-		case c.INS == insGetBalance && len(response.Data) == 4:
-			shown := Fen(binary.BigEndian.Uint32(response.Data))
-			if shown != r.entry.BalanceAfter {
-				r.note(StageDebited, CodeBalanceWrong)
-				err := fmt.Errorf("%s instead of %s yuan", shown.Yuan(), r.entry.BalanceAfter.Yuan())
-				return r.outcome(), asOpen(r.op, fail(CodeBalanceWrong, "GET BALANCE", err))
-			}
-		case c.INS == insReadRecord:
-			record := ParseRecord(response.Data, c.P2>>3, int(c.P1), OverdraftUnknown)
-			r.onCard = r.onCard || record.Problem == "" && record.Terminal == r.entry.TID
+		if err := r.compare(c, response); err != nil {
+			return r.doubt(StageDebited, err)
 		}
 	}
 	if accepted.Grant.Unload && r.warn == "" {
 		// The result of a return of balance needs the answer to the probe as well.
-		if err := r.write(ctx, StageDebited); err != nil {
-			r.warn = CodeJournalFailed
-		}
+		r.finish(ctx, StageDebited)
 	}
 	return r.outcome(), nil
 }
@@ -171,94 +136,6 @@ func (r *run) afterStep(ctx context.Context, c Command) (Response, error) {
 		return r.guard.Send(ctx, c)
 	}
 	return r.startSession(ctx, c)
-}
-
-// SettlePurchase settles an open purchase with its card: it collects what the card
-// proves and sends it. Nothing is debited or credited by it, and the platform moves
-// nothing but what the card proves.
-//
-// kept is what the journal of this computer knows of the purchase; the zero Entry
-// where it knows nothing, and the journal's key is then the platform's number.
-// script is the published open script for loads: its INITIALIZE FOR LOAD goes over
-// the purchase's probe. Without an error Outcome.Purchase tells the state; AUTHORISED
-// and DOUBTFUL are still open.
-func (d Desk) SettlePurchase(ctx context.Context, open OpenPurchase, kept Entry, profile *Profile, script Script) (Outcome, error) {
-	const op = "sync"
-	run := &run{desk: d, op: op, entry: purchaseEntry(open, kept)}
-	run.guard = NewPurchaseSettleGuard(d.Card, profile, open, d.Trace)
-	if run.entry.Stage == "" {
-		if err := run.write(ctx, StageAuthorised); err != nil {
-			return run.outcome(), asOpen(op, err)
-		}
-	}
-	evidence, err := run.gatherPurchase(ctx, open, profile, script)
-	if err != nil {
-		return run.outcome(), asOpen(op, err)
-	}
-	statement, err := d.Cashier.SettlePurchase(ctx, evidence)
-	if err != nil {
-		return run.outcome(), asOpen(op, err)
-	}
-	return run.closePurchase(ctx, &statement)
-}
-
-// purchaseEntry joins what the platform and this computer know of a purchase.
-func purchaseEntry(open OpenPurchase, kept Entry) Entry {
-	entry := kept
-	entry.Kind = KindPurchase
-	if entry.Key == "" {
-		entry.Key = open.Purchase
-	}
-	entry.Order, entry.ASN, entry.Amount = open.Purchase, open.ASN, open.Amount
-	if entry.Grant == nil {
-		entry.Seq, entry.Epoch, entry.ProbeTID = open.Number, open.Epoch, open.ProbeTID
-		entry.Merchant, entry.Goods = open.Merchant, open.Goods
-	}
-	return entry
-}
-
-// gatherPurchase collects evidence: the open script up to its INITIALIZE, then GET
-// TRANSACTION PROVE with the profile's purchase type, and INITIALIZE FOR LOAD over
-// the probe last. A card that cannot start a load any more gives the proof alone.
-func (r *run) gatherPurchase(ctx context.Context, open OpenPurchase, profile *Profile, script Script) (PurchaseEvidence, error) {
-	evidence := PurchaseEvidence{Purchase: open, Grant: r.entry.Grant}
-	commands, err := fillScript(script, profile, PurchaseProbeAmount, open.ProbeTID)
-	if err != nil {
-		return evidence, err
-	}
-	last := len(commands) - 1
-	steps, err := r.readForEvidence(ctx, script, commands[:last], open.ASN)
-	if err != nil {
-		return evidence, err
-	}
-	if evidence.Prove, err = r.askProof(ctx, profile.PurchaseType, open.Number); err != nil {
-		return evidence, err
-	}
-	initialized, err := r.probePurchase(ctx, open, commands[last])
-	switch {
-	case err == nil:
-		evidence.Steps = append(steps, initialized.Step())
-	case evidence.Prove == nil || r.guard.broken != nil || CodeOf(err) == CodeCancelled:
-		return evidence, err
-	default:
-		r.cannot = err
-	}
-	return evidence, nil
-}
-
-// probePurchase sends INITIALIZE FOR LOAD over the purchase's probe.
-func (r *run) probePurchase(ctx context.Context, open OpenPurchase, c Command) (Response, error) {
-	if open.ProbeTID == (TerminalNumber{}) {
-		return Response{}, fail(CodeCardProtocol, c.Name(), errNoProbe)
-	}
-	response, err := r.startSession(ctx, c)
-	if err != nil {
-		return response, err
-	}
-	if _, fresh := r.guard.Init(); !fresh {
-		return Response{}, fail(CodeCardProtocol, c.Name(), errResponseWanted)
-	}
-	return response, nil
 }
 
 // stageOfPurchase is the stage to which a signed state brings the journal. AUTHORISED
@@ -285,10 +162,10 @@ func (r *run) closePurchase(ctx context.Context, statement *PurchaseStatement) (
 	ctx = context.WithoutCancel(ctx)
 	if statement == nil || !r.concernsPurchase(*statement) {
 		err := errors.New("the platform's answer concerns another purchase")
-		return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, err))
+		return r.stillOpen(fail(CodeOutcomeUnknown, r.op, err))
 	}
 	if err := checkPurchaseReceipt(r.entry, *statement); err != nil {
-		return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, err))
+		return r.stillOpen(fail(CodeOutcomeUnknown, r.op, err))
 	}
 	r.statement = statement
 	if statement.Purchase != "" {
@@ -299,9 +176,7 @@ func (r *run) closePurchase(ctx context.Context, statement *PurchaseStatement) (
 			r.entry.TAC, r.entry.BalanceAfter = body.TAC, body.BalanceAfter
 		}
 		r.entry.Note = statement.Evidence
-		if err := r.write(ctx, stage); err != nil {
-			r.warn = CodeJournalFailed
-		}
+		r.finish(ctx, stage)
 		return r.outcome(), nil
 	}
 	switch statement.State {
@@ -311,18 +186,17 @@ func (r *run) closePurchase(ctx context.Context, statement *PurchaseStatement) (
 		}
 		if r.cannot != nil {
 			// The proof convinced nobody and the card gives no other: no touch will.
-			return r.outcome(), asOpen(r.op, r.cannot)
+			return r.stillOpen(r.cannot)
 		}
 		return r.outcome(), nil
 	case PurchaseSuspense:
 		if r.entry.Stage != StageDebited {
-			r.entry.Note = string(statement.State)
-			_ = r.write(ctx, r.entry.Stage)
+			r.note(r.entry.Stage, Code(statement.State))
 		}
 		return r.outcome(), nil
 	}
 	if statement.Code == "" {
-		return r.outcome(), asOpen(r.op, fail(CodeOutcomeUnknown, r.op, fmt.Errorf("state %q", statement.State)))
+		return r.stillOpen(fail(CodeOutcomeUnknown, r.op, fmt.Errorf("state %q", statement.State)))
 	}
 	return r.refusedPurchase(ctx, *statement)
 }
@@ -338,9 +212,7 @@ func (r *run) refusedPurchase(ctx context.Context, statement PurchaseStatement) 
 		return r.outcome(), &Error{Code: refusal.Code(), Op: r.op, Open: true, Err: refusal}
 	}
 	r.entry.Note = statement.Code
-	if err := r.write(ctx, StageDeclined); err != nil {
-		r.warn = CodeJournalFailed
-	}
+	r.finish(ctx, StageDeclined)
 	return r.outcome(), refusal
 }
 

@@ -9,7 +9,7 @@ import (
 
 // fillScript turns a published open script into commands. Placeholders are filled
 // from what the person confirmed, never from the network. The script is at least
-// SELECT and INITIALIZE FOR LOAD, which is last and there once.
+// SELECT and INITIALIZE, which is last and there once.
 func fillScript(script Script, profile *Profile, amount Fen, tid TerminalNumber) ([]Command, error) {
 	const op = "open script"
 	bad := func(format string, args ...any) error {
@@ -39,7 +39,7 @@ func fillScript(script Script, profile *Profile, amount Fen, tid TerminalNumber)
 			return nil, fail(CodeGuardRefused, op, err)
 		}
 		if isLast := i == len(script.Steps)-1; (commands[i].INS == insInitialize) != isLast {
-			return nil, bad("INITIALIZE FOR LOAD must be the last step and no other")
+			return nil, bad("INITIALIZE must be the last step and no other")
 		}
 	}
 	return commands, nil

@@ -20,31 +20,36 @@ func (d Desk) Sync(ctx context.Context, open OpenOrder, kept Entry, intent Inten
 	run.guard = NewSyncGuard(d.Card, profile, open, kept, d.Epoch, d.Trace)
 	if run.entry.Stage == "" {
 		if err := run.write(ctx, StageUnknown); err != nil {
-			return run.outcome(), asOpen(op, err)
+			return run.stillOpen(err)
 		}
 	}
-	evidence, err := run.gather(ctx, open, profile, script)
+	prove, steps, err := run.gather(ctx, profile, script, inquiry{
+		asn: open.ASN, kind: TypeLoadEP, number: open.Seq, balance: true, amount: open.Amount, probe: open.ProbeTID,
+	})
 	if err != nil {
-		return run.outcome(), asOpen(op, err)
+		return run.stillOpen(err)
 	}
-	evidence.Intent = intent
+	if steps != nil && run.entry.Stage == StageUnknown && run.entry.TID == (TerminalNumber{}) {
+		// The order was met here first. Of one that was begun here, the journal keeps
+		// counter and balance of the attempt that is being settled.
+		run.noteInit()
+	}
 
 	asking, cancel := ctx, context.CancelFunc(func() {})
-	if evidence.Steps != nil {
+	if steps != nil {
 		asking, cancel = context.WithDeadline(ctx, run.guard.initAt.Add(initToCredit))
 	}
 	defer cancel()
-	verdict, err := d.Issuer.Settle(asking, evidence)
+	verdict, err := d.Issuer.Settle(asking, Evidence{Order: open, Intent: intent, Prove: prove, Steps: steps, Grant: run.entry.Grant})
 	arrived := time.Now()
 	if err != nil {
-		return run.outcome(), asOpen(op, err)
+		return run.stillOpen(err)
 	}
 	if verdict.Granted == nil {
 		return run.close(ctx, verdict.State)
 	}
 	if intent != IntentComplete {
-		run.note(StageUnknown, CodeGrantForged)
-		return run.outcome(), asOpen(op, fail(CodeGrantForged, op, errNotAsked))
+		return run.doubt(StageUnknown, fail(CodeGrantForged, op, errNotAsked))
 	}
 	return run.credit(ctx, *verdict.Granted, arrived)
 }
@@ -60,99 +65,4 @@ func syncEntry(open OpenOrder, kept Entry) Entry {
 		entry.Attempt, entry.Seq, entry.Epoch, entry.ProbeTID = open.Attempt, open.Seq, open.Epoch, open.ProbeTID
 	}
 	return entry
-}
-
-// gather collects evidence: the open script up to its INITIALIZE, then GET
-// TRANSACTION PROVE, then GET BALANCE, and INITIALIZE FOR LOAD over the probe last,
-// since on some cards it wipes the proof (card dossier §3.3). A card that cannot
-// start a load any more gives the proof alone.
-func (r *run) gather(ctx context.Context, open OpenOrder, profile *Profile, script Script) (Evidence, error) {
-	evidence := Evidence{Order: open, Grant: r.entry.Grant}
-	commands, err := fillScript(script, profile, open.Amount, open.ProbeTID)
-	if err != nil {
-		return evidence, err
-	}
-	last := len(commands) - 1
-	steps, err := r.readForEvidence(ctx, script, commands[:last], open.ASN)
-	if err != nil {
-		return evidence, err
-	}
-	if evidence.Prove, err = r.askProof(ctx, TypeLoadEP, open.Seq); err != nil {
-		return evidence, err
-	}
-	if _, err := r.guard.Send(ctx, balanceCommand(profile.P2)); err != nil {
-		return evidence, err
-	}
-	initialized, err := r.probe(ctx, open, commands[last])
-	switch {
-	case err == nil:
-		evidence.Steps = append(steps, initialized.Step())
-	case evidence.Prove == nil || r.guard.broken != nil || CodeOf(err) == CodeCancelled:
-		return evidence, err
-	default:
-		r.cannot = err
-	}
-	return evidence, nil
-}
-
-// readForEvidence runs the reading commands of an open script on a card that may be
-// blocked: what matters is whether it is the card of the order.
-func (r *run) readForEvidence(ctx context.Context, script Script, commands []Command, asn ASN) ([]StepResult, error) {
-	var steps []StepResult
-	var worst *Error
-	for i, c := range commands {
-		response, err := r.guard.Send(ctx, c)
-		if CodeOf(err) == CodeGuardRefused && worst != nil {
-			return nil, worst // reading was refused because SELECT had failed
-		}
-		if err != nil {
-			return nil, err
-		}
-		steps = append(steps, response.Step())
-		if !expected(script.Steps[i], response.SW) && worst == nil {
-			worst = statusError(c.Name(), response.SW)
-		}
-	}
-	if err := r.checkCard(asn); err != nil {
-		if worst != nil && CodeOf(err) != CodeCardOther {
-			return nil, worst
-		}
-		return nil, err
-	}
-	return steps, nil
-}
-
-// probe sends INITIALIZE FOR LOAD over the order's probe number. The journal keeps
-// the counter and balance of the attempt that is being settled.
-func (r *run) probe(ctx context.Context, open OpenOrder, c Command) (Response, error) {
-	if open.ProbeTID == (TerminalNumber{}) {
-		return Response{}, fail(CodeCardProtocol, c.Name(), errNoProbe)
-	}
-	seq, before, known := r.entry.Seq, r.entry.BalanceBefore, r.entry.Stage != StageUnknown || r.entry.TID != (TerminalNumber{})
-	response, err := r.initialize(ctx, c)
-	if known {
-		r.entry.Seq, r.entry.BalanceBefore = seq, before
-	}
-	return response, err
-}
-
-// askProof asks for the proof of a transaction with number seq+1 and, where there is
-// none, of seq: cards disagree on which of the two they mean (card dossier §3.1). An answer of
-// another kind means that the card does not know the command.
-func (r *run) askProof(ctx context.Context, kind byte, seq uint16) (*StepResult, error) {
-	for _, number := range []uint16{seq + 1, seq} {
-		response, err := r.guard.Send(ctx, proveOf(kind, number))
-		if err != nil {
-			return nil, err
-		}
-		step := response.Step()
-		switch response.SW {
-		case SWOK:
-			return &step, nil
-		case SWNoProof:
-			continue
-		}
-		return nil, nil
-	}
-	return nil, nil
 }

@@ -55,7 +55,7 @@ func (c *Core) AddCard(ctx context.Context) (api.Card, error) {
 	if err != nil {
 		return api.Card{}, err
 	}
-	script, err := scriptFor(c.Platform.Session(), purse.Profile)
+	script, err := scriptFor(c.Platform.Session(), wallet.KindLoad, purse.Profile)
 	if err != nil {
 		return api.Card{}, err
 	}
@@ -65,7 +65,7 @@ func (c *Core) AddCard(ctx context.Context) (api.Card, error) {
 	}
 	var steps []wallet.StepResult
 	err = c.withCard(ctx, func(session reader.Session, _ reader.Info) (err error) {
-		steps, _, err = c.desk(session, nil).OpenForCard(ctx, purse.ASN, purse.Profile, script, lease.TID)
+		steps, _, err = c.desk(session).OpenForCard(ctx, purse.ASN, purse.Profile, script, lease.TID)
 		return err
 	})
 	if err != nil {

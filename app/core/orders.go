@@ -85,7 +85,7 @@ func (c *Core) platformOrders(ctx context.Context) ([]api.Order, error) {
 
 func lineOfOrder(order api.Order, stage wallet.Stage) OrderLine {
 	line := OrderLine{
-		Order: order.Order, Key: order.Key, Kind: "load", State: order.State, Stage: stage, ASN: order.ASN,
+		Order: order.Order, Key: order.Key, Kind: wallet.KindLoad, State: order.State, Stage: stage, ASN: order.ASN,
 		Amount: order.Amount, Fee: order.Fee, Created: order.Created, Receipt: order.ReceiptBody,
 	}
 	line.decide()
@@ -120,7 +120,7 @@ func lineOfEntry(entry wallet.Entry) OrderLine {
 		return line
 	}
 	line := OrderLine{
-		Order: entry.Order, Key: entry.Key, Kind: "load", Stage: entry.Stage, State: stateOfStage[entry.Stage],
+		Order: entry.Order, Key: entry.Key, Kind: wallet.KindLoad, Stage: entry.Stage, State: stateOfStage[entry.Stage],
 		ASN: entry.ASN, Amount: entry.Amount, Fee: entry.Fee, Created: entry.At,
 	}
 	line.decide()

@@ -2,10 +2,8 @@ package core
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"walletcompanion/reader"
 	"walletcompanion/wallet"
 )
 
@@ -83,16 +81,9 @@ func (c *Core) purchase(ctx context.Context, ask PayAsk, lookUp func(context.Con
 	}
 	defer unlock()
 
-	if err := c.Platform.Connect(ctx); err != nil {
-		return result, err
-	}
-	c.resendAfterRestore(ctx)
-	purse, err := c.findMoneyCard(ctx)
-	if err != nil {
-		return result, err
-	}
+	purse, err := c.meetCard(ctx, wallet.KindPurchase)
 	result.Purse = purse
-	if err := c.refuseWhileOpen(ctx, purse.ASN, wallet.KindPurchase); err != nil {
+	if err != nil {
 		return result, err
 	}
 	lookupsBefore := c.Platform.Requests()
@@ -106,7 +97,10 @@ func (c *Core) purchase(ctx context.Context, ask PayAsk, lookUp func(context.Con
 	}
 
 	began, requestsBefore := time.Now(), c.Platform.Requests()
-	outcome, err := c.debit(ctx, payment, purse.Profile, script, ask)
+	outcome, err := c.atCard(ctx, payment.Key, func(desk wallet.Desk, tid wallet.TerminalNumber) (wallet.Outcome, error) {
+		desk.PIN, desk.Progress = ask.PIN, ask.Progress
+		return desk.Pay(ctx, payment, purse.Profile, script, tid)
+	})
 	result.Outcome, result.Entry, result.APDUs, result.Warning = outcome, outcome.Entry, outcome.APDUs, outcome.Warning
 	result.Statement = outcome.Purchase
 	result.RequestsToDebit = c.Platform.Requests() - requestsBefore
@@ -127,7 +121,7 @@ func (c *Core) purchase(ctx context.Context, ask PayAsk, lookUp func(context.Con
 // confirmPayment checks what can be checked before the person is asked, asks, and
 // makes the payment that never changes afterwards.
 func (c *Core) confirmPayment(ctx context.Context, purse wallet.Purse, order wallet.MerchantOrder, ask PayAsk) (wallet.Payment, wallet.Script, error) {
-	script, err := purchaseScriptFor(c.Platform.Session(), purse.Profile)
+	script, err := scriptFor(c.Platform.Session(), wallet.KindPurchase, purse.Profile)
 	if err != nil {
 		return wallet.Payment{}, script, err
 	}
@@ -145,39 +139,6 @@ func (c *Core) confirmPayment(ctx context.Context, purse wallet.Purse, order wal
 		Key: c.NewKey(), ASN: purse.ASN, Amount: order.Amount, MerchantOrder: order.Code,
 		Merchant: order.Merchant, Goods: order.Goods, Unload: order.Unload,
 	}, script, nil
-}
-
-// purchaseScriptFor finds the published open script for purchases of a card.
-func purchaseScriptFor(session Session, profile *wallet.Profile) (wallet.Script, error) {
-	script, known := session.PurchaseScripts[profile.LoadName()]
-	if !known {
-		return script, &Failure{Code: "CARD_TYPE_REFUSED", Err: errors.New("no purchase script for card profile " + profile.Name)}
-	}
-	return script, nil
-}
-
-// debit runs the purchase, again from SELECT as long as the card left before the
-// platform was asked.
-func (c *Core) debit(ctx context.Context, payment wallet.Payment, profile *wallet.Profile, script wallet.Script, ask PayAsk) (wallet.Outcome, error) {
-	for try := 1; ; try++ {
-		lease, err := c.Platform.TakeLease(ctx)
-		if err != nil {
-			return wallet.Outcome{}, err
-		}
-		var outcome wallet.Outcome
-		err = c.withCard(ctx, func(session reader.Session, _ reader.Info) (err error) {
-			desk := c.desk(session, nil)
-			desk.Cashier, desk.PIN, desk.Progress = c.Platform.Cashier(), ask.PIN, ask.Progress
-			outcome, err = desk.Pay(ctx, payment, profile, script, lease.TID)
-			if err == nil {
-				c.rereadAfter(ctx, session)
-			}
-			return err
-		})
-		if err == nil || try == cardTries || !c.mayStartAgain(ctx, payment.Key, err) {
-			return outcome, err
-		}
-	}
 }
 
 // afterPurchaseFailure settles at once what can be settled without the card: a key
@@ -242,52 +203,6 @@ func stillOpenPurchase(entry wallet.Entry, statement wallet.PurchaseStatement) e
 		code = "ORDER_SUSPENSE"
 	}
 	return &Failure{Code: code, Order: &entry, Detail: detail}
-}
-
-// deliverPurchase sends one debited entry and books the answer.
-func (c *Core) deliverPurchase(ctx context.Context, entry wallet.Entry) (wallet.PurchaseStatement, error) {
-	statement, raw, err := c.Platform.PurchaseResult(ctx, entry)
-	if err != nil {
-		return statement, err
-	}
-	c.bookPurchase(context.WithoutCancel(ctx), entry, statement, &raw)
-	return statement, nil
-}
-
-// bookPurchase writes what the platform signed about a purchase into the journal
-// and returns the entry as it stands then.
-func (c *Core) bookPurchase(ctx context.Context, entry wallet.Entry, statement wallet.PurchaseStatement, raw *wallet.Signed) wallet.Entry {
-	before := entry
-	if statement.Purchase != "" {
-		entry.Order = statement.Purchase
-	}
-	if open := statement.Authorised; open != nil {
-		entry.Order = open.Purchase
-		if entry.Grant == nil {
-			entry.Seq, entry.ProbeTID, entry.Epoch = open.Number, open.ProbeTID, open.Epoch
-		}
-	}
-	next, decided := statement.State.StageOf()
-	switch {
-	case decided && next == wallet.StageDeclined:
-		entry.Note = statement.Code
-	case decided:
-		entry.Note = statement.Evidence
-	case statement.State == wallet.PurchaseAuthorised && entry.Stage == wallet.StageAsked:
-		next, decided = wallet.StageAuthorised, true
-	default: // nothing is decided: only the number is news
-		next, decided = entry.Stage, entry.Order != before.Order || entry.ProbeTID != before.ProbeTID
-	}
-	if decided && entry.Stage.CanFollow(entry.Kind, next) {
-		entry.Stage, entry.At = next, c.Now()
-		if err := c.journal().Write(ctx, entry); err != nil {
-			entry.Stage = before.Stage
-		}
-	}
-	if raw != nil && statement.ReceiptBody != nil {
-		_ = c.Store.PutReceipt(ctx, statement.Purchase, *raw)
-	}
-	return entry
 }
 
 // factsOf tells the two facts of a purchase. The platform's signed word counts

@@ -30,7 +30,7 @@ type Store interface {
 	Mark(ctx context.Context) (api.JournalMark, error)
 
 	// Due returns the results that wait to be sent and whose time has come. A row is
-	// made in the same transaction as the entry with stage CREDITED.
+	// made in the same transaction as the entry with stage CREDITED or DEBITED.
 	Due(ctx context.Context, now time.Time) ([]OutboxRow, error)
 	// Delay notes a failed try; Sent removes the row.
 	Delay(ctx context.Context, key string, next time.Time) error
@@ -63,7 +63,7 @@ type EntryFilter struct {
 // OutboxRow is a result that the platform has not acknowledged yet.
 type OutboxRow struct {
 	Key   string
-	Entry wallet.Entry // stage CREDITED: TAC, grant, steps
+	Entry wallet.Entry // stage CREDITED or DEBITED: the card's answer, grant, steps
 	Tries int
 	Next  time.Time
 }
@@ -136,7 +136,7 @@ type Platform interface {
 	TakeLease(ctx context.Context) (wallet.Lease, error)
 
 	// Issuer returns the platform for one load: paymentPassword is asked at most
-	// once and sealed to the order; grant is what this computer kept.
+	// once and sealed to the order; nil in a sync, which needs none.
 	Issuer(paymentPassword func(ctx context.Context) (string, error)) wallet.Issuer
 	Result(ctx context.Context, entry wallet.Entry) (wallet.OrderState, wallet.Signed, error)
 	Abandon(ctx context.Context, key string) (wallet.OrderState, error)

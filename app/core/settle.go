@@ -54,59 +54,6 @@ func (c *Core) abandonUnasked(ctx context.Context) error {
 	return nil
 }
 
-// sendResult reports a credited load and waits up to AckWait for the receipt.
-// Without it the outbox keeps the result.
-func (c *Core) sendResult(ctx context.Context, entry wallet.Entry) (*wallet.OrderState, bool) {
-	waiting, stop := context.WithTimeout(ctx, c.AckWait)
-	defer stop()
-	state, err := c.deliver(waiting, entry)
-	if err != nil {
-		return nil, false
-	}
-	return &state, state.State == wallet.StateLoaded
-}
-
-// deliverAny sends a result of either kind. The state of a purchase stands under
-// its own name.
-func (c *Core) deliverAny(ctx context.Context, entry wallet.Entry) (wallet.OrderState, error) {
-	if !entry.IsPurchase() {
-		return c.deliver(ctx, entry)
-	}
-	statement, err := c.deliverPurchase(ctx, entry)
-	return wallet.OrderState{Key: entry.Key, Order: statement.Purchase, State: wallet.LoadState(statement.State), Evidence: statement.Evidence}, err
-}
-
-// deliver sends one credited entry and books the answer.
-func (c *Core) deliver(ctx context.Context, entry wallet.Entry) (wallet.OrderState, error) {
-	state, raw, err := c.Platform.Result(ctx, entry)
-	if err != nil {
-		return state, err
-	}
-	c.book(context.WithoutCancel(ctx), entry, state, &raw)
-	return state, nil
-}
-
-// book writes what the platform signed about an order into the journal.
-func (c *Core) book(ctx context.Context, entry wallet.Entry, state wallet.OrderState, raw *wallet.Signed) {
-	entry.Order = state.Order
-	switch state.State {
-	case wallet.StateLoaded:
-		if receipt := state.ReceiptBody; receipt != nil && len(entry.TAC) == 0 && receipt.TID == entry.TID {
-			// What the card proved elsewhere is evidence here too, should the platform
-			// ever lose it. It fits the grant kept here only where the number is the same.
-			entry.TAC, entry.BalanceBefore, entry.BalanceAfter = receipt.TAC, receipt.BalanceBefore, receipt.BalanceAfter
-		}
-		c.close(ctx, entry, wallet.StageConfirmed, state.Evidence)
-	case wallet.StateVoided:
-		c.close(ctx, entry, wallet.StageVoided, state.Evidence)
-	case wallet.StateDeclined:
-		c.close(ctx, entry, wallet.StageDeclined, state.Code)
-	}
-	if raw != nil && state.ReceiptBody != nil {
-		_ = c.Store.PutReceipt(ctx, state.Order, *raw)
-	}
-}
-
 // FlushOutbox sends results whose time has come. It returns how many the platform
 // acknowledged; what fails is tried again later, from 1 s up to 15 min.
 func (c *Core) FlushOutbox(ctx context.Context) (acknowledged []wallet.OrderState, err error) {
@@ -115,7 +62,7 @@ func (c *Core) FlushOutbox(ctx context.Context) (acknowledged []wallet.OrderStat
 		return nil, err
 	}
 	for _, row := range rows {
-		state, sendErr := c.deliverAny(ctx, row.Entry)
+		state, sendErr := c.deliver(ctx, row.Entry)
 		if sendErr != nil {
 			err = sendErr
 			_ = c.Store.Delay(ctx, row.Key, c.Now().Add(outboxDelay(row.Tries)))

@@ -81,11 +81,6 @@ func (c *Core) purchaseTargets(entries []wallet.Entry) []target {
 	return targets
 }
 
-// inDoubt reports a purchase of which the card has told what it can.
-func (t target) inDoubt() bool {
-	return t.purchase != nil && (t.purchase.State == wallet.PurchaseDoubtful || t.kept.Stage == wallet.StageDoubtful)
-}
-
 // keptPurchase finds what this computer knows of an open purchase.
 func keptPurchase(open wallet.OpenPurchase, entries []wallet.Entry) wallet.Entry {
 	for _, entry := range entries {
@@ -126,13 +121,13 @@ func (c *Core) syncPurchase(ctx context.Context, session reader.Session, profile
 		Order: open.Purchase, Kind: wallet.KindPurchase, Key: each.kept.Key, From: wallet.LoadState(open.State), To: wallet.LoadState(open.State),
 		Intent: wallet.IntentSettle, Amount: open.Amount, Evidence: "none",
 	}
-	script, err := scriptFor(c.Platform.Session(), profile)
+	script, err := scriptFor(c.Platform.Session(), wallet.KindLoad, profile)
 	if err != nil {
 		return line, err
 	}
 	before := c.Platform.Requests()
-	desk := c.desk(session, nil)
-	desk.Cashier, desk.PIN, desk.Progress = c.Platform.Cashier(), ask.PIN, ask.Progress
+	desk := c.desk(session)
+	desk.PIN, desk.Progress = ask.PIN, ask.Progress
 	outcome, err := desk.SettlePurchase(ctx, open, each.kept, profile, script)
 	if fresh := freshProbe(open, outcome); fresh != nil {
 		outcome, err = desk.SettlePurchase(ctx, *fresh, outcome.Entry, profile, script)

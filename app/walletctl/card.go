@@ -116,14 +116,16 @@ func serialOrRandom(text string) (wallet.ASN, error) {
 type cardServeCmd struct {
 	File    string `arg:"" type:"existingfile"`
 	VPCD    string `name:"vpcd" default:"127.0.0.1:35963" placeholder:"HOST:PORT" help:"Where the service's virtual reader listens."`
-	Control int    `placeholder:"PORT" help:"Take commands on this loopback port: insert, remove, tear, state."`
+	Control int    `placeholder:"PORT" help:"Take commands on this loopback port: insert, remove, tear, tear before|inside|after INS, state."`
 }
 
 func (cmd cardServeCmd) Run(ctx context.Context, con *console) error {
+	var tears tearPoints
 	file, err := virtual.OpenFile(cmd.File, func(image []byte, save func([]byte) error) (reader.Chip, error) {
 		chip, err := virtualcard.Parse(image)
 		if card, ours := chip.(*virtualcard.Card); ours {
 			card.SaveTo(save)
+			return &tornCard{card, &tears}, err
 		}
 		return chip, err
 	})
@@ -131,6 +133,7 @@ func (cmd cardServeCmd) Run(ctx context.Context, con *console) error {
 		return &core.Failure{Code: "CARD_FILE", Err: err}
 	}
 	control := vpcd.New(file)
+	control.TearAt = tears.arm
 	if cmd.Control != 0 {
 		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", cmd.Control))
 		if err != nil {

@@ -4,14 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
+	"maps"
 	"time"
-
-	"golang.org/x/term"
 
 	"walletcompanion/app/core"
 	"walletcompanion/app/wire"
@@ -102,17 +98,15 @@ func (c *console) fail(err error) int {
 
 func (c *console) detail(failure *core.Failure, err error) map[string]any {
 	detail := map[string]any{"cause": err.Error()}
-	for name, value := range failure.Detail {
-		detail[name] = value
-	}
+	maps.Copy(detail, failure.Detail)
 	if failure.Order != nil {
 		detail["order"] = orderObject{
 			Order: failure.Order.Order, Key: failure.Order.Key, Kind: kindOf(*failure.Order), Stage: failure.Order.Stage,
 			AmountFen: failure.Order.Amount, ASNMasked: failure.Order.ASN.Masked(), Attempt: failure.Order.Attempt,
 		}
 	}
-	if hit, armed := wire.FaultHit(); armed {
-		detail["faultHit"] = hit
+	if hit := faultHit(); hit != nil {
+		detail["faultHit"] = *hit
 	}
 	return detail
 }
@@ -167,90 +161,4 @@ func (c *console) options(online bool) wire.Options {
 		}
 	}
 	return options
-}
-
-// interactive reports whether a person sits at the terminal.
-func (c *console) interactive() bool {
-	file, ok := c.in.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
-}
-
-// line reads one line of standard input; several prompts share the buffer.
-func (c *console) line() (string, error) {
-	if c.lines == nil {
-		c.lines = bufio.NewReader(io.LimitReader(c.in, 64<<10))
-	}
-	text, err := c.lines.ReadString('\n')
-	if err != nil && !(errors.Is(err, io.EOF) && text != "") {
-		return "", err
-	}
-	return strings.TrimRight(text, "\r\n"), nil
-}
-
-// secret asks for a password without echo, or takes the next line of standard
-// input where there is no terminal and the command said so.
-func (c *console) secret(prompt string, fromStdin bool) (string, error) {
-	if fromStdin {
-		text, err := c.line()
-		if err != nil || text == "" {
-			return "", &core.Failure{Code: "USAGE", Err: errors.New("standard input has no further line for a password")}
-		}
-		return text, nil
-	}
-	if !c.interactive() {
-		return "", &core.Failure{Code: "USAGE", Err: errors.New("no terminal to ask on: use --password-stdin")}
-	}
-	fmt.Fprint(c.err, prompt+": ")
-	text, err := term.ReadPassword(int(c.in.(*os.File).Fd()))
-	fmt.Fprintln(c.err)
-	return string(text), err
-}
-
-// confirm asks yes or no; without a terminal the answer must be --yes.
-func (c *console) confirm(question string, yes bool) error {
-	if yes {
-		return nil
-	}
-	if !c.interactive() {
-		return &core.Failure{Code: "CONFIRM_NEEDED"}
-	}
-	fmt.Fprint(c.err, question+" [y/N] ")
-	answer, err := c.line()
-	if err != nil {
-		return err
-	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes", "是", "好":
-		return nil
-	}
-	return &core.Failure{Code: "CANCELLED"}
-}
-
-// amount reads yuan from the command line; a whole number of 1000 or more asks.
-func (c *console) amount(text string, yes bool) (wallet.Fen, error) {
-	amount, err := wallet.ParseYuan(text)
-	switch {
-	case errors.Is(err, wallet.ErrAmountNeedsPoint):
-		if yes || !c.interactive() {
-			return 0, &core.Failure{Code: "AMOUNT_NEEDS_POINT", Err: err}
-		}
-		return amount, c.confirm(c.t("console.amountQuestion", "Yuan", amount.Yuan()), false)
-	case err != nil:
-		return 0, &core.Failure{Code: "AMOUNT_FORMAT", Err: err}
-	case amount <= 0:
-		return 0, &core.Failure{Code: "AMOUNT_FORMAT", Err: errors.New("an amount is more than 0.00")}
-	}
-	return amount, nil
-}
-
-// stamp is a time of our own in RFC 3339, UTC.
-func stamp(at time.Time) string { return at.UTC().Format(time.RFC3339) }
-
-// cardTime is a time of the card: Asia/Shanghai, or null where it is no date.
-func cardTime(at time.Time) *string {
-	if at.IsZero() {
-		return nil
-	}
-	text := at.Format(time.RFC3339)
-	return &text
 }

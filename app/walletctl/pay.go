@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"time"
+	"maps"
 
 	"walletcompanion/app/core"
 	"walletcompanion/app/wire"
-	"walletcompanion/platformclient/mockplatform"
 	"walletcompanion/wallet"
 )
 
@@ -73,11 +71,7 @@ func (c *console) confirmPay(key string, what core.PayConfirmation, yes bool) er
 	if !what.Order.Unload {
 		pairs = append(pairs, "Merchant", what.Order.Merchant, "Goods", what.Order.Goods)
 	}
-	text := c.t(key, pairs...)
-	if yes {
-		c.say(text)
-	}
-	return c.confirm(text, yes)
+	return c.confirm(c.t(key, pairs...), yes)
 }
 
 // withPayment adds the two facts of a purchase to its failure.
@@ -90,9 +84,7 @@ func withPayment(err error, result core.PayResult) error {
 	if result.Statement != nil {
 		detail["state"] = result.Statement.State
 	}
-	for name, value := range failure.Detail {
-		detail[name] = value
-	}
+	maps.Copy(detail, failure.Detail)
 	failure.Detail = detail
 	return &failure
 }
@@ -136,16 +128,13 @@ func (c *console) printPaid(program *wire.Program, key string, result core.PayRe
 		TAC: result.Outcome.TAC, Merchant: result.Order.Merchant, Goods: result.Order.Goods, Debited: result.Debited, Delivered: result.Delivered,
 		Unload: result.Order.Unload, Lookups: result.Lookups, Requests: result.Requests, RequestsToDebit: result.RequestsToDebit,
 		RequestsWaited: result.RequestsWaited, APDUs: result.APDUs, ElapsedMS: milliseconds(result.Elapsed),
-		Warning: string(result.Warning), Demo: program.IsDemo(),
+		Warning: string(result.Warning), Demo: program.IsDemo(), FaultHit: faultHit(),
 	}
 	if result.Statement != nil {
 		object.State = result.Statement.State
 		if body := result.Statement.ReceiptBody; body != nil {
 			object.Receipt, object.MainFen = purchaseReceiptObject(*body), body.MainBalance
 		}
-	}
-	if hit, armed := wire.FaultHit(); armed {
-		object.FaultHit = &hit
 	}
 	return c.print(object, func(w io.Writer) {
 		c.demoMark(w, object.Demo)
@@ -154,75 +143,13 @@ func (c *console) printPaid(program *wire.Program, key string, result core.PayRe
 			pairs = append(pairs, "Merchant", object.Merchant)
 		}
 		fmt.Fprintln(w, c.t(key, pairs...))
-		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n", c.t("console.debited"), c.fact("console.debited", object.Debited), c.t("console.delivered"), c.fact("console.delivered", &object.Delivered))
-		fmt.Fprintf(w, "%s\t%s\n%s\t%s\n", c.t("console.order"), object.Order, c.t("console.proof"), object.TAC)
+		c.rows(w,
+			row{"console.debited", c.fact("console.debited", object.Debited)},
+			row{"console.delivered", c.fact("console.delivered", &object.Delivered)},
+			row{"console.order", object.Order},
+			row{"console.proof", object.TAC.String()})
 		if object.Warning != "" {
 			fmt.Fprintf(w, "! %s\n", c.t("warning.pay."+object.Warning))
 		}
-	})
-}
-
-// purchaseReceiptObject shows a receipt with the card masked, as on paper.
-func purchaseReceiptObject(receipt wallet.PurchaseReceipt) map[string]any {
-	return map[string]any{
-		"order": receipt.Purchase, "kind": wallet.KindPurchase, "asnMasked": receipt.ASN.Masked(), "amountFen": receipt.Amount,
-		"orderCode": receipt.MerchantOrder, "merchant": receipt.Merchant, "goods": receipt.Goods, "terminal": receipt.Terminal,
-		"terminalSerial": receipt.TerminalSerial, "tac": receipt.TAC, "balanceAfterFen": receipt.BalanceAfter,
-		"mainBalanceFen": receipt.MainBalance, "state": receipt.State,
-		"time": receipt.Time.In(shanghai).Format(time.RFC3339), "demo": receipt.Demo,
-	}
-}
-
-func (c *console) printPurchaseReceipt(receipt wallet.PurchaseReceipt) error {
-	return c.print(map[string]any{"file": nil, "receipt": purchaseReceiptObject(receipt)}, func(w io.Writer) {
-		c.demoMark(w, receipt.Demo)
-		for _, row := range [][2]string{
-			{"console.order", receipt.Purchase}, {"console.orderCode", receipt.MerchantOrder}, {"console.merchant", receipt.Merchant},
-			{"console.goods", receipt.Goods}, {"console.card", receipt.ASN.Masked()}, {"console.amount", c.yuan(receipt.Amount)},
-			{"console.state", c.t("console.settled." + string(receipt.State))}, {"console.balanceAfter", c.yuan(receipt.BalanceAfter)},
-			{"console.time", local(receipt.Time)}, {"console.terminal", receipt.Terminal.String()}, {"console.proof", receipt.TAC.String()},
-		} {
-			fmt.Fprintf(w, "%s\t%s\n", c.t(row[0]), row[1])
-		}
-	})
-}
-
-type platformShopOrderCmd struct {
-	Dir      string `required:"" type:"path" placeholder:"DIR"`
-	Merchant string `placeholder:"M" help:"The demo's own shop without one."`
-	Goods    string `required:"" placeholder:"G"`
-	Amount   string `required:"" placeholder:"YUAN"`
-	Callback string `placeholder:"URL" help:"Told of the payment: https, or http on loopback."`
-}
-
-func (cmd platformShopOrderCmd) Run(ctx context.Context, con *console) error {
-	amount, err := con.amount(cmd.Amount, true)
-	if err != nil {
-		return err
-	}
-	platform, err := openPlatformDir(cmd.Dir)
-	if err != nil {
-		return err
-	}
-	defer platform.Close()
-	merchant := cmd.Merchant
-	if merchant == "" {
-		merchant = mockplatform.DemoMerchant
-	}
-	code, err := platform.ShopOrder(ctx, merchant, cmd.Goods, amount, cmd.Callback)
-	if errors.Is(err, mockplatform.ErrNoMerchant) {
-		if err = platform.RegisterMerchant(ctx, merchant, nil); err == nil {
-			code, err = platform.ShopOrder(ctx, merchant, cmd.Goods, amount, cmd.Callback)
-		}
-	}
-	if errors.Is(err, mockplatform.ErrShopOrder) {
-		return &core.Failure{Code: "USAGE", Err: err}
-	}
-	if err != nil {
-		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
-	}
-	object := map[string]any{"orderCode": code, "merchant": merchant, "goods": cmd.Goods, "amountFen": amount, "state": wallet.PurchaseOffered}
-	return con.print(object, func(w io.Writer) {
-		fmt.Fprintln(w, con.t("console.shopOrder", "Code", code, "Merchant", merchant, "Goods", cmd.Goods, "Amount", amount.Yuan()))
 	})
 }

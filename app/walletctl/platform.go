@@ -205,7 +205,7 @@ type platformRestoreCmd struct {
 	From string `required:"" type:"existingfile" placeholder:"FILE"`
 }
 
-func (cmd platformRestoreCmd) Run(ctx context.Context, con *console) error {
+func (cmd platformRestoreCmd) Run(con *console) error {
 	report, err := mockplatform.Restore(cmd.Dir, cmd.From)
 	if err != nil {
 		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
@@ -213,5 +213,45 @@ func (cmd platformRestoreCmd) Run(ctx context.Context, con *console) error {
 	object := map[string]any{"epoch": report.Epoch, "watermark": stamp(report.Watermark)}
 	return con.print(object, func(w io.Writer) {
 		fmt.Fprintln(w, con.t("console.restored", "Epoch", report.Epoch))
+	})
+}
+
+type platformShopOrderCmd struct {
+	Dir      string `required:"" type:"path" placeholder:"DIR"`
+	Merchant string `placeholder:"M" help:"The demo's own shop without one."`
+	Goods    string `required:"" placeholder:"G"`
+	Amount   string `required:"" placeholder:"YUAN"`
+	Callback string `placeholder:"URL" help:"Told of the payment: https, or http on loopback."`
+}
+
+func (cmd platformShopOrderCmd) Run(ctx context.Context, con *console) error {
+	amount, err := con.amount(cmd.Amount, true)
+	if err != nil {
+		return err
+	}
+	platform, err := openPlatformDir(cmd.Dir)
+	if err != nil {
+		return err
+	}
+	defer platform.Close()
+	merchant := cmd.Merchant
+	if merchant == "" {
+		merchant = mockplatform.DemoMerchant
+	}
+	code, err := platform.ShopOrder(ctx, merchant, cmd.Goods, amount, cmd.Callback)
+	if errors.Is(err, mockplatform.ErrNoMerchant) {
+		if err = platform.RegisterMerchant(ctx, merchant, nil); err == nil {
+			code, err = platform.ShopOrder(ctx, merchant, cmd.Goods, amount, cmd.Callback)
+		}
+	}
+	if errors.Is(err, mockplatform.ErrShopOrder) {
+		return &core.Failure{Code: "USAGE", Err: err}
+	}
+	if err != nil {
+		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
+	}
+	object := map[string]any{"orderCode": code, "merchant": merchant, "goods": cmd.Goods, "amountFen": amount, "state": wallet.PurchaseOffered}
+	return con.print(object, func(w io.Writer) {
+		fmt.Fprintln(w, con.t("console.shopOrder", "Code", code, "Merchant", merchant, "Goods", cmd.Goods, "Amount", amount.Yuan()))
 	})
 }

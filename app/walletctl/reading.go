@@ -10,10 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"walletcompanion/app/core"
-	"walletcompanion/app/wire"
 	"walletcompanion/reader"
 	"walletcompanion/wallet"
 )
@@ -85,13 +83,6 @@ func readersOf(infos []reader.Info, err error) readersObject {
 	return object
 }
 
-func orNull(text string) *string {
-	if text == "" {
-		return nil
-	}
-	return &text
-}
-
 type queryCmd struct {
 	Offline bool `help:"Accepted for clarity: query never touches the network."`
 	Reveal  bool `help:"Show the card number in full."`
@@ -157,15 +148,12 @@ func (cmd queryCmd) Run(ctx context.Context, con *console) error {
 	object := queryObject{
 		purseObject: con.purse(reading.Purses[0], cmd.Reveal), Reader: result.Reader.Name, ReadAt: stamp(result.At),
 		APDUs: reading.APDUs, APDUsToBalance: reading.APDUsToBalance, APDUsProbe: reading.APDUsProbe,
-		ElapsedMS: milliseconds(result.Elapsed), More: []purseObject{},
+		ElapsedMS: milliseconds(result.Elapsed), More: []purseObject{}, FaultHit: faultHit(),
 	}
 	object.Problems = append(object.Problems, reading.Problems...)
 	object.Problems = append(object.Problems, program.CardProblems()...)
 	for _, purse := range reading.Purses[1:] {
 		object.More = append(object.More, con.purse(purse, cmd.Reveal))
-	}
-	if hit, armed := wire.FaultHit(); armed {
-		object.FaultHit = &hit
 	}
 	if result.Warning != nil {
 		object.Warning = core.Explain(result.Warning).Code
@@ -179,8 +167,6 @@ func (cmd queryCmd) Run(ctx context.Context, con *console) error {
 		}
 	})
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func (c *console) purse(purse wallet.Purse, reveal bool) purseObject {
 	object := purseObject{
@@ -202,23 +188,6 @@ func (c *console) purse(purse wallet.Purse, reveal bool) purseObject {
 	}
 	object.Problems = append(object.Problems, purse.Problems...)
 	return object
-}
-
-// cardDate is YYYY-MM-DD, or empty where the card holds no date.
-func cardDate(date time.Time) string {
-	if date.IsZero() {
-		return ""
-	}
-	return date.Format(time.DateOnly)
-}
-
-// typeName is the kind of a transaction in the chosen language (card dossier §1.5).
-func (c *console) typeName(code byte) string {
-	switch code {
-	case 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09:
-		return c.t(fmt.Sprintf("record.type.%02X", code))
-	}
-	return c.t("record.type.other")
 }
 
 func (c *console) printPurse(w io.Writer, purse purseObject) {
@@ -247,12 +216,6 @@ func (c *console) printPurse(w io.Writer, purse purseObject) {
 		fmt.Fprintf(w, "! %s\n", problem)
 	}
 }
-
-// yuan shows an amount with its unit.
-func (c *console) yuan(amount wallet.Fen) string { return amount.Yuan() + " " + c.t("console.yuan") }
-
-// amountWidth holds "+99999999.99", more than a purse can, and the longest heading.
-const amountWidth = 13
 
 // printRecordHead names the columns of printRecord; card is empty where all records
 // are of one card.
@@ -404,16 +367,6 @@ func bound(text string) (wallet.Fen, error) {
 		err = nil
 	}
 	return amount, err
-}
-
-// shanghai is the zone of cards and business days; it has no summer time.
-var shanghai = time.FixedZone("+08:00", 8*3600)
-
-func day(text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	return time.ParseInLocation(time.DateOnly, text, shanghai)
 }
 
 func (c *console) history(history core.History) historyObject {

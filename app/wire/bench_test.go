@@ -129,6 +129,7 @@ func TestBench_Elapsed(t *testing.T) {
 // compare prints medians, and the median of the ratios of each turn with the range
 // that eight of ten turns lie in.
 func compare(name string, ours []time.Duration, baseline string, base []time.Duration) {
+	ours, base = slices.Clone(ours), slices.Clone(base)
 	ratios := make([]float64, len(ours))
 	for i := range ours {
 		ratios[i] = float64(ours[i]) / float64(base[i])
@@ -137,8 +138,8 @@ func compare(name string, ours []time.Duration, baseline string, base []time.Dur
 	slices.Sort(ours)
 	slices.Sort(base)
 	n := len(ours)
-	benchLine(name, milliseconds(ours[n/2]), milliseconds(base[n/2])+" ("+baseline+")", fmt.Sprintf("%.1f", ratios[n/2]),
-		fmt.Sprintf("%.1f…%.1f", ratios[n/10], ratios[n-1-n/10]), "-")
+	benchLine(name, milliseconds(ours[n/2]), milliseconds(base[n/2])+" ("+baseline+")", fmt.Sprintf("%.2f", ratios[n/2]),
+		fmt.Sprintf("%.2f…%.2f", ratios[n/10], ratios[n-1-n/10]), "-")
 }
 
 func milliseconds(d time.Duration) string {

@@ -3,7 +3,6 @@ package wire_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,10 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"walletcompanion/reader"
 	"walletcompanion/reader/pcsc/pcsctest"
-	"walletcompanion/reader/virtual"
-	"walletcompanion/reader/vpcd"
 	"walletcompanion/wallet"
 	"walletcompanion/wallet/virtualcard"
 )
@@ -152,6 +148,8 @@ type counter struct {
 	profile  string
 	other    string // another computer's profile
 	url, ca  string
+
+	stopPlatform func()
 }
 
 func openCounter(t *testing.T) *counter {
@@ -165,9 +163,10 @@ func openCounter(t *testing.T) *counter {
 	s.json(0, "platform", "issue-card", "--dir", s.platform, "--serial", servedSerial, "--export-keys", keys)
 	s.json(0, "platform", "seed", "--dir", s.platform, "--phone", servedPhone, "--balance", "500.00", "--card", servedSerial)
 	s.json(0, "card", "new", s.card, "--serial", servedSerial, "--balance", "0.00", "--keys", keys)
-	ready, _ := s.start("platform", "serve", "--dir", s.platform, "--listen", "127.0.0.1:0")
+	ready, stop := s.start("platform", "serve", "--dir", s.platform, "--listen", "127.0.0.1:0")
 	_, err := fmt.Sscanf(ready, "ready %s ca=%s", &s.url, &s.ca)
 	require.NoError(t, err, "%q", ready)
+	s.stopPlatform = stop
 	return s
 }
 
@@ -205,60 +204,18 @@ func (s *counter) audit(heldFen float64) {
 	s.t.Fatal("the books do not know the card")
 }
 
-// serveTorn serves the card's file from this process and takes the power away at
-// the next CREDIT FOR LOAD. It ends with the returned function.
-func (s *counter) serveTorn(when virtualcard.TearWhen) (control *vpcd.Control, hits func() int, stop func()) {
-	s.t.Helper()
-	torn := 0
-	armed := false
-	file, err := virtual.OpenFile(s.card, func(image []byte, save func([]byte) error) (reader.Chip, error) {
-		chip, err := virtualcard.Parse(image)
-		if err != nil {
-			return nil, err
-		}
-		card := chip.(*virtualcard.Card)
-		card.SaveTo(save)
-		return &creditTearer{card: card, when: when, armed: &armed, torn: &torn}, nil
-	})
-	require.NoError(s.t, err)
-	armed = true
-	control = vpcd.New(file)
-	ctx, cancel := context.WithCancel(s.t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = control.Serve(ctx, s.service.Addr(0))
-	}()
-	stop = func() {
-		cancel()
-		<-ended
-		file.PowerOff()
-	}
-	s.t.Cleanup(stop)
-	s.awaitCard("present")
-	return control, func() int { return torn }, stop
+// putBack puts the card into the reader's field again.
+func (f field) putBack() {
+	f.t.Helper()
+	require.Contains(f.t, []string{"ok dialling", "ok connected"}, f.say("insert"))
 }
 
-// creditTearer takes the card out of the field at the first CREDIT FOR LOAD
-// (80 52, PBOC part 2 §7.4), wherever the card was powered before.
-type creditTearer struct {
-	card  *virtualcard.Card
-	when  virtualcard.TearWhen
-	armed *bool
-	torn  *int
-}
-
-func (c *creditTearer) PowerOn() ([]byte, error) { return c.card.PowerOn() }
-func (c *creditTearer) PowerOff()                { c.card.PowerOff() }
-func (c *creditTearer) Reset() ([]byte, error)   { return c.card.Reset() }
-
-func (c *creditTearer) Transmit(command []byte) ([]byte, error) {
-	if *c.armed && len(command) > 1 && command[1] == 0x52 {
-		*c.armed = false
-		*c.torn++
-		c.card.TearAt(virtualcard.Tear{INS: 0x52, When: c.when})
-	}
-	return c.card.Transmit(command)
+// tearAt tells the process that serves the card to take its power away once, at the
+// next command with the instruction, which is given in hex: "before" it reaches the
+// chip, "inside" of it, before the chip's commit, or "after" that.
+func (f field) tearAt(when, instruction string) {
+	f.t.Helper()
+	require.Equal(f.t, "ok connected", f.say("tear "+when+" "+instruction))
 }
 
 // serve runs `card serve` and waits until the card is in the reader's field.
@@ -305,7 +262,7 @@ func TestE2E_RealService(t *testing.T) {
 	s.awaitCard("empty")
 	failure := s.json(3, s.on(s.profile, "query", "--timeout", "600ms")...)
 	require.Equal(t, "CARD_NONE", failure["error"].(map[string]any)["code"])
-	require.Contains(t, []string{"ok dialling", "ok connected"}, control.say("insert"))
+	control.putBack()
 	s.awaitCard("present")
 
 	s.json(0, s.on(s.profile, "login", "--phone", servedPhone)...)
@@ -322,25 +279,26 @@ func TestE2E_RealService(t *testing.T) {
 	balance := wallet.Fen(50_00)
 	for _, row := range []struct {
 		name     string
-		when     virtualcard.TearWhen
+		when     string
 		profile  string
 		flags    []string
 		credited bool // the card has the money already when it leaves
 		to       string
 	}{
-		{"before the command, completed on the same computer", virtualcard.Before, s.profile, nil, false, "LOADED"},
-		{"before the chip's commit, completed on another computer", virtualcard.Inside, s.other, nil, false, "LOADED"},
-		{"before the chip's commit, cancelled on another computer", virtualcard.Inside, s.other, []string{"--cancel"}, false, "VOIDED"},
-		{"after the commit, settled on the same computer", virtualcard.After, s.profile, nil, true, "LOADED"},
-		{"after the commit, cancelled in vain on another computer", virtualcard.After, s.other, []string{"--cancel"}, true, "LOADED"},
+		{"before the command, completed on the same computer", "before", s.profile, nil, false, "LOADED"},
+		{"before the chip's commit, completed on another computer", "inside", s.other, nil, false, "LOADED"},
+		{"before the chip's commit, cancelled on another computer", "inside", s.other, []string{"--cancel"}, false, "VOIDED"},
+		{"after the commit, settled on the same computer", "after", s.profile, nil, true, "LOADED"},
+		{"after the commit, cancelled in vain on another computer", "after", s.other, []string{"--cancel"}, true, "LOADED"},
 	} {
 		passed := t.Run(row.name, func(t *testing.T) {
 			s.t = t
-			control, hits, stop := s.serveTorn(row.when)
+			control, stop := s.serve(s.card)
+			control.tearAt(row.when, "52") // CREDIT FOR LOAD, PBOC part 2 §7.4
 			failure := s.json(6, s.on(s.profile, "topup", "--amount", "50.00", "--yes")...)["error"].(map[string]any)
 			require.Equal(t, "ORDER_OPEN", failure["code"])
 			order := failure["detail"].(map[string]any)["order"].(map[string]any)["order"]
-			require.Equal(t, 1, hits(), "the card was not torn")
+			require.Equal(t, "ok out", control.say("state"), "the card was not torn")
 			if row.credited {
 				balance += 50_00
 			}
@@ -351,7 +309,7 @@ func TestE2E_RealService(t *testing.T) {
 			require.Equal(t, "GRANTED", open[0].(map[string]any)["state"])
 
 			s.awaitCard("empty")
-			control.Return()
+			control.putBack()
 			s.awaitCard("present")
 			synced := s.json(0, s.on(row.profile, append([]string{"sync"}, row.flags...)...)...)["orders"].([]any)
 			require.Len(t, synced, 1)
@@ -374,7 +332,6 @@ func TestE2E_RealService(t *testing.T) {
 			require.Empty(t, s.json(0, s.on(s.profile, "sync")...)["orders"])
 			require.Equal(t, balance, s.image().Balance)
 			stop()
-			s.awaitCard("empty")
 		})
 		if !passed {
 			return // the next row begins where this one ended

@@ -22,23 +22,28 @@ const (
 	English = "en"
 )
 
-// bundle holds both catalogues. They are embedded, so one that cannot be read is a
-// defect of the build, which every test of this package meets.
-var bundle = sync.OnceValue(func() *i18n.Bundle {
-	loaded := i18n.NewBundle(language.Chinese)
-	loaded.RegisterUnmarshalFunc("json", json.Unmarshal)
-	for _, name := range []string{Chinese, English} {
-		if _, err := loaded.LoadMessageFileFS(assets.Languages, "lang/"+name+".json"); err != nil {
-			panic(err)
-		}
+// catalogues read one language each, when its first text is asked for: reading both
+// took a third of the start of a console command, and many commands show no text. They
+// are embedded, so one that cannot be read is a defect of the build, which every test
+// of this package meets.
+var catalogues = map[string]func() *i18n.Localizer{
+	Chinese: sync.OnceValue(func() *i18n.Localizer { return load(Chinese, language.Chinese) }),
+	English: sync.OnceValue(func() *i18n.Localizer { return load(English, language.English) }),
+}
+
+func load(name string, tag language.Tag) *i18n.Localizer {
+	bundle := i18n.NewBundle(tag)
+	bundle.RegisterUnmarshalFunc("json", json.Unmarshal)
+	if _, err := bundle.LoadMessageFileFS(assets.Languages, "lang/"+name+".json"); err != nil {
+		panic(err)
 	}
-	return loaded
-})
+	return i18n.NewLocalizer(bundle, name)
+}
 
 // Localizer gives texts in one language. It may be used by several goroutines.
 type Localizer struct {
 	name  string
-	texts *i18n.Localizer
+	texts func() *i18n.Localizer // reads the catalogue when it is first needed
 }
 
 // Texts returns the texts in the named language ("zh", "en", "zh-CN", "en_GB.UTF-8").
@@ -52,7 +57,7 @@ func Texts(name string) *Localizer {
 	} else {
 		name = English
 	}
-	return &Localizer{name: name, texts: i18n.NewLocalizer(bundle(), name)}
+	return &Localizer{name: name, texts: catalogues[name]}
 }
 
 // System is the language that the environment asks for: Chinese, too, where it
@@ -97,12 +102,12 @@ func (l *Localizer) N(key string, count int, facts map[string]any) string {
 
 // Has reports whether the catalogue holds the key.
 func (l *Localizer) Has(key string) bool {
-	_, err := l.texts.Localize(&i18n.LocalizeConfig{MessageID: key, TemplateData: map[string]any{}, PluralCount: 2})
+	_, err := l.texts().Localize(&i18n.LocalizeConfig{MessageID: key, TemplateData: map[string]any{}, PluralCount: 2})
 	return err == nil
 }
 
 func (l *Localizer) localize(key string, facts map[string]any, count any) string {
-	text, err := l.texts.Localize(&i18n.LocalizeConfig{MessageID: key, TemplateData: facts, PluralCount: count})
+	text, err := l.texts().Localize(&i18n.LocalizeConfig{MessageID: key, TemplateData: facts, PluralCount: count})
 	if err != nil || text == "" {
 		return key
 	}

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,9 +33,9 @@ const (
 	// address of the reader. Card and measured program share no scheduler then.
 	cardVariable = "PCSCTEST_CARD"
 
-	benchBlocks   = 60
-	benchCommands = 300
-	idleFor       = 30 * time.Second
+	benchBlocks   = 150
+	benchCommands = 50 // few: on a busy machine some blocks are then not disturbed
+	idleFor       = 15 * time.Second
 )
 
 func TestBenchCardProcess(t *testing.T) {
@@ -134,9 +135,41 @@ func waitFree(t *testing.T, driver *pcsc.Driver, name string) {
 	require.Eventually(t, func() bool { return !driver.Holds(name) }, patience, time.Millisecond)
 }
 
+// bareBlock calls the service from this goroutine, or from another one with nothing
+// but two channels between.
+func bareBlock(t *testing.T, name string, handOver bool) float64 {
+	t.Helper()
+	transmit, release, err := pcsc.Bare(name)
+	require.NoError(t, err)
+	defer release()
+	if handOver {
+		commands, answers, inner := make(chan []byte), make(chan []byte), transmit
+		defer close(commands)
+		go func() {
+			for command := range commands {
+				answer, _ := inner(command)
+				answers <- answer
+			}
+		}()
+		transmit = func(command []byte) ([]byte, error) {
+			commands <- command
+			return <-answers, nil
+		}
+	}
+	_, err = transmit(readertest.SelectPurse)
+	require.NoError(t, err)
+	start := time.Now()
+	for range benchCommands {
+		answer, err := transmit(readertest.GetBalance)
+		require.NoError(t, err)
+		require.Len(t, answer, 6)
+	}
+	return float64(time.Since(start).Nanoseconds()) / benchCommands
+}
+
 // TestBenchTransmitOverhead compares the cost of a command through the driver, with its
-// watchdog, with a bare loop in C: blocks of both alternate, so that a slow machine is
-// slow for both.
+// watchdog, with a bare loop in C, and shows what it consists of. Blocks of all of them
+// alternate, so that a slow machine is slow for all.
 func TestBenchTransmitOverhead(t *testing.T) {
 	requireBench(t)
 	service := pcsctest.Start(t)
@@ -144,22 +177,42 @@ func TestBenchTransmitOverhead(t *testing.T) {
 	driver, name := pcsc.New(), service.Name(0)
 	readertest.Await(t, driver, name, reader.StatePresent)
 	baseline := startCLoop(t, name)
-	var ratios, ours, theirs []float64
-	for i := range benchBlocks + 2 {
-		var goNS, cNS float64
-		if i%2 == 0 {
-			goNS, cNS = goBlock(t, driver, name), baseline.block()
-		} else {
-			cNS = baseline.block()
-			goNS = goBlock(t, driver, name)
+	kinds := []struct {
+		name  string
+		aim   string
+		block func() float64
+	}{
+		{"bare C loop", "", baseline.block},
+		{"command through the smart card service", "1.10", func() float64 { return goBlock(t, driver, name) }},
+		{"… of it the call from Go alone", "-", func() float64 { return bareBlock(t, name, false) }},
+		{"… and a hand-over to another goroutine", "-", func() float64 { return bareBlock(t, name, true) }},
+	}
+	order := rand.New(rand.NewPCG(1, 2))
+	took, ratios := make([][]float64, len(kinds)), make([][]float64, len(kinds))
+	for round := range benchBlocks + 2 {
+		now := make([]float64, len(kinds))
+		for _, kind := range order.Perm(len(kinds)) { // nobody always comes after the same other
+			now[kind] = kinds[kind].block()
 		}
-		if i < 2 { // warming up
+		if round < 2 { // warming up
 			continue
 		}
-		ratios, ours, theirs = append(ratios, goNS/cNS), append(ours, goNS), append(theirs, cNS)
+		for kind := range kinds {
+			took[kind] = append(took[kind], now[kind])
+			ratios[kind] = append(ratios[kind], now[kind]/now[0])
+		}
 	}
-	fmt.Printf("bench: command through the smart card service|%.0f us|%.0f us (bare C loop)|%.2f|%.2f…%.2f over %d blocks of %d|1.10\n",
-		quantile(ours, 0.5)/1000, quantile(theirs, 0.5)/1000, quantile(ratios, 0.5), quantile(ratios, 0.1), quantile(ratios, 0.9), benchBlocks, benchCommands)
+	line := func(name string, q float64, kind int, ratio float64, spread, aim string) {
+		fmt.Printf("bench: %s|%.0f us|%.0f us (%s)|%.2f|%s|%s\n",
+			name, quantile(took[kind], q)/1000, quantile(took[0], q)/1000, kinds[0].name, ratio, spread, aim)
+	}
+	for kind := 1; kind < len(kinds); kind++ {
+		spread := fmt.Sprintf("%.2f…%.2f over %d blocks of %d", quantile(ratios[kind], 0.1), quantile(ratios[kind], 0.9), benchBlocks, benchCommands)
+		line(kinds[kind].name, 0.5, kind, quantile(ratios[kind], 0.5), spread, kinds[kind].aim)
+	}
+	for kind := 1; kind < len(kinds); kind++ { // what a machine without other work shows
+		line(kinds[kind].name+", undisturbed tenth", 0.1, kind, quantile(took[kind], 0.1)/quantile(took[0], 0.1), "-", kinds[kind].aim)
+	}
 }
 
 func quantile(values []float64, q float64) float64 {

@@ -2,8 +2,10 @@ package vpcd
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -15,14 +17,17 @@ func (c *Control) obey(conn io.ReadWriter) {
 	lines := bufio.NewScanner(conn)
 	lines.Buffer(make([]byte, 0, longestLine), longestLine)
 	for lines.Scan() {
-		if _, err := fmt.Fprintln(conn, c.do(strings.TrimSpace(lines.Text()))); err != nil {
+		if _, err := fmt.Fprintln(conn, c.do(strings.Fields(lines.Text()))); err != nil {
 			return
 		}
 	}
 }
 
-func (c *Control) do(word string) string {
-	switch word {
+// usage is what a line of the control connection may say.
+const usage = "the commands are insert, remove, tear, tear before|inside|after INS, state"
+
+func (c *Control) do(words []string) string {
+	switch strings.Join(words, " ") {
 	case "insert":
 		c.Return()
 	case "remove":
@@ -31,7 +36,24 @@ func (c *Control) do(word string) string {
 		c.Tear()
 	case "state":
 	default:
-		return "error the commands are insert, remove, tear, state"
+		if err := c.tearAt(words); err != nil {
+			return "error " + err.Error()
+		}
 	}
 	return "ok " + string(c.State())
+}
+
+// tearAt obeys "tear WHEN INS", INS being two hex digits.
+func (c *Control) tearAt(words []string) error {
+	if len(words) != 3 || words[0] != "tear" || len(words[2]) != 2 {
+		return errors.New(usage)
+	}
+	ins, err := strconv.ParseUint(words[2], 16, 8)
+	if err != nil {
+		return errors.New(usage)
+	}
+	if c.TearAt == nil {
+		return errors.New("this card cannot be torn inside a command")
+	}
+	return c.TearAt(words[1], byte(ins))
 }

@@ -55,6 +55,13 @@ const (
 // called at any time from any goroutine; they return at once, the reader notices
 // within its 400 ms.
 type Control struct {
+	// TearAt takes the chip's power away once, at the next command with the
+	// instruction ins: "before" the chip sees it, "inside" of it, before the chip has
+	// stored anything, or "after" it has stored everything and before its answer
+	// leaves. It is set before ServeControl; nil where the chip has no such points.
+	// It is called from the goroutines of control connections.
+	TearAt func(when string, ins byte) error
+
 	mu      sync.Mutex
 	chip    reader.Chip // nil when out of the field
 	last    reader.Chip // for Return
@@ -478,7 +485,8 @@ func (l *link) cut() {
 
 // ServeControl lets another program move the card, one command in a line over a
 // connection to listener: insert (the card that was there last), remove, tear,
-// state. Each is answered with "ok STATE" or "error TEXT". It ends with ctx.
+// tear before|inside|after INS (the instruction byte in hex; see TearAt), state. Each
+// is answered with "ok STATE" or "error TEXT". It ends with ctx.
 func (c *Control) ServeControl(ctx context.Context, listener net.Listener) error {
 	var conversations sync.WaitGroup
 	defer conversations.Wait()

@@ -125,6 +125,50 @@ func TestTorn(t *testing.T) {
 	require.Equal(t, chip.ATR(), p.receive())
 }
 
+// TestControlTearPoints: where a command is to be torn is passed on to whoever owns the
+// chip, and what the owner refuses is an error.
+func TestControlTearPoints(t *testing.T) {
+	control := vpcd.New(nil)
+	type point struct {
+		when string
+		ins  byte
+	}
+	points := make(chan point, 1)
+	control.TearAt = func(when string, ins byte) error {
+		points <- point{when, ins}
+		if when == "never" {
+			return errors.New("not there")
+		}
+		return nil
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- control.ServeControl(ctx, listener) }()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	lines := bufio.NewScanner(conn)
+	for _, row := range []struct {
+		line, answer string
+		want         point
+	}{
+		{"tear before 54", "ok out", point{"before", 0x54}},
+		{"tear inside 5c", "ok out", point{"inside", 0x5C}},
+		{"tear never 54", "error not there", point{"never", 0x54}},
+	} {
+		_, err = fmt.Fprintln(conn, row.line)
+		require.NoError(t, err)
+		require.True(t, lines.Scan())
+		require.Equal(t, row.answer, lines.Text())
+		require.Equal(t, row.want, <-points)
+	}
+	cancel()
+	require.ErrorIs(t, <-ended, context.Canceled)
+}
+
 func TestControlConnection(t *testing.T) {
 	control := vpcd.New(readertest.NewParrot(7))
 	p := serve(t, control)
@@ -149,7 +193,10 @@ func TestControlConnection(t *testing.T) {
 	require.Equal(t, "ok connected", ask("state"))
 	require.Equal(t, "ok out", ask("remove"))
 	require.Contains(t, []string{"ok dialling", "ok connected"}, ask("insert"))
-	require.Contains(t, ask("jump"), "error ")
+	for _, nonsense := range []string{"jump", "", "tear after", "tear after 5", "tear after 54 54", "tear after XY", "remove after 54"} {
+		require.Contains(t, ask(nonsense), "error the commands are ", nonsense)
+	}
+	require.Contains(t, ask("tear after 54"), "error this card", "a chip without tear points")
 	p.accept()
 	p.send(0x04)
 	require.NotEmpty(t, p.receive())

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"walletcompanion/app/core"
+	"walletcompanion/app/wire"
+	"walletcompanion/wallet"
+)
+
+type topupCmd struct {
+	Amount        string `required:"" placeholder:"YUAN" help:"In yuan, with a decimal point: 50.00."`
+	Source        string `default:"main" help:"main: the main account."`
+	Yes           bool   `help:"Do not ask for confirmation."`
+	PasswordStdin bool   `name:"password-stdin" help:"Read the payment password, and on the next line the PIN of a card that wants one, from standard input."`
+}
+
+type topupObject struct {
+	Order            string           `json:"order"`
+	State            wallet.LoadState `json:"state"`
+	Stage            wallet.Stage     `json:"stage"`
+	Attempt          int              `json:"attempt"`
+	AmountFen        wallet.Fen       `json:"amountFen"`
+	FeeFen           wallet.Fen       `json:"feeFen"`
+	BalanceBeforeFen wallet.Fen       `json:"balanceBeforeFen"`
+	BalanceAfterFen  wallet.Fen       `json:"balanceAfterFen"`
+	TAC              wallet.Hex       `json:"tac"`
+	Requests         int              `json:"requests"`
+	RequestsWaited   int              `json:"requestsWaited"`
+	APDUs            int              `json:"apdus"`
+	ElapsedMS        float64          `json:"elapsedMS"`
+	Receipt          map[string]any   `json:"receipt"`
+	Acknowledged     bool             `json:"acknowledged"`
+	Warning          string           `json:"warning,omitempty"`
+	Demo             bool             `json:"demo"`
+	FaultHit         *bool            `json:"faultHit,omitempty"`
+}
+
+func (cmd topupCmd) Run(ctx context.Context, con *console) error {
+	amount, err := con.amount(cmd.Amount, cmd.Yes)
+	if err != nil {
+		return err
+	}
+	if cmd.Source != "main" {
+		return &core.Failure{Code: "USAGE", Err: fmt.Errorf("source %q: this version loads from main", cmd.Source)}
+	}
+	program, err := con.open(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	password, err := con.paymentPassword(program, cmd.PasswordStdin)
+	if err != nil {
+		return err
+	}
+	result, err := program.Core.TopUp(ctx, core.TopUpAsk{
+		Amount: amount, Source: cmd.Source,
+		Confirm:  func(_ context.Context, what core.Confirmation) error { return con.confirmTopUp(what, cmd.Yes) },
+		Password: password,
+		PIN:      con.pin(program, cmd.PasswordStdin),
+		Progress: con.progress,
+	})
+	if err != nil {
+		return err
+	}
+	return con.printTopUp(program, result)
+}
+
+func (c *console) confirmTopUp(what core.Confirmation, yes bool) error {
+	text := c.t("console.confirmTopup", "Amount", what.Amount.Yuan(), "Fee", what.Fee.Yuan(), "Card", wallet.MaskNumber(what.Purse.Number),
+		"Before", what.Purse.Balance.Yuan(), "After", what.BalanceAfter.Yuan())
+	return c.confirm(text, yes)
+}
+
+func (c *console) printTopUp(program *wire.Program, result core.TopUpResult) error {
+	object := topupObject{
+		Order: result.Entry.Order, State: wallet.StateGranted, Stage: result.Entry.Stage, Attempt: result.Entry.Attempt,
+		AmountFen: result.Entry.Amount, FeeFen: result.Entry.Fee, BalanceBeforeFen: result.Outcome.BalanceBefore,
+		BalanceAfterFen: result.Outcome.BalanceAfter, TAC: result.Outcome.TAC, Requests: result.Requests,
+		RequestsWaited: result.RequestsWaited, APDUs: result.APDUs, ElapsedMS: milliseconds(result.Elapsed),
+		Acknowledged: result.Acknowledged, Warning: string(result.Warning), Demo: program.IsDemo(), FaultHit: faultHit(),
+	}
+	if result.State != nil {
+		object.State = result.State.State
+		if result.State.ReceiptBody != nil {
+			object.Receipt = receiptObject(*result.State.ReceiptBody)
+		}
+		if result.State.State == wallet.StateLoaded {
+			object.Stage = wallet.StageConfirmed
+		}
+	}
+	return c.print(object, func(w io.Writer) {
+		c.demoMark(w, object.Demo)
+		fmt.Fprintln(w, c.t("console.toppedUp", "Amount", object.AmountFen.Yuan(), "After", object.BalanceAfterFen.Yuan()))
+		c.rows(w, row{"console.order", object.Order}, row{"console.proof", object.TAC.String()})
+		if !object.Acknowledged {
+			fmt.Fprintln(w, c.t("console.notAcknowledged"))
+		}
+		if object.Warning != "" {
+			fmt.Fprintf(w, "! %s\n", c.t("warning."+object.Warning))
+		}
+	})
+}
