@@ -97,6 +97,22 @@ func TestOnlyOneRetry(t *testing.T) {
 	require.Len(t, p.requests("POST /v1/loads"), 4)
 }
 
+// The second transmission finds nobody, but the first one may have arrived: a key
+// that may be granted is never called unsent.
+func TestSentOnceIsNeverUnsent(t *testing.T) {
+	p := newFake(t)
+	client := p.loggedIn(t)
+	p.handle("POST /v1/loads", func(http.ResponseWriter, seen) {
+		_ = p.server.Listener.Close()
+		cut()
+	})
+	_, err := client.Issuer(pin).RequestLoad(t.Context(), ask())
+	require.Equal(t, KindNetwork, KindOf(err))
+	require.Equal(t, 2, client.Transmissions())
+	require.Len(t, p.requests("POST /v1/loads"), 1)
+	require.False(t, SurelyNotSent(err), "%v", err)
+}
+
 // What a front could do to an answer about money means "unknown": an error, never a
 // refusal and never a success.
 func TestAnswersThatProveNothing(t *testing.T) {

@@ -123,6 +123,20 @@ func TestTopUp_Golden(t *testing.T) {
 	require.Len(t, ask.Steps[2].Data, 16)
 }
 
+// Whoever shows progress shows what is on disk: success is never told before CREDITED
+// has been written.
+func TestTopUp_ProgressIsOnDisk(t *testing.T) {
+	s := newStage()
+	var told []wallet.Stage
+	s.desk.Progress = func(progress wallet.Progress) {
+		require.Equal(t, progress.Stage, s.journal.Entry(progress.Key).Stage)
+		told = append(told, progress.Stage)
+	}
+	_, err := s.topUp()
+	require.NoError(t, err)
+	require.Equal(t, s.journal.Stages(), told)
+}
+
 func TestTopUp_T0(t *testing.T) {
 	s := newStage()
 	s.chip.T0 = true

@@ -578,6 +578,17 @@ func TestGuard_OneDebitPerGrant(t *testing.T) {
 		require.Equal(t, 1, s.debits())
 		require.EqualValues(t, 4750, s.chip.Balance)
 	})
+	t.Run("the probe of a return of balance comes after it", func(t *testing.T) {
+		s := newTill()
+		s.payment.Unload = true
+		guard, granted := authorised(t, s)
+		accepted := must(guard.AcceptPurchase(granted, s.issuer.Signers(), time.Now()))
+		_, err := guard.Send(context.Background(), command(probePurchase))
+		require.Equal(t, wallet.CodeGuardRefused, wallet.CodeOf(err))
+		must(guard.Send(context.Background(), accepted.Commands[0]))
+		must(guard.Send(context.Background(), command(probePurchase)))
+		require.Equal(t, 1, s.debits())
+	})
 	t.Run("another card in between", func(t *testing.T) {
 		s := newTill()
 		guard, granted := authorised(t, s)

@@ -158,6 +158,32 @@ func TestSync_GrantThatNobodyAskedFor(t *testing.T) {
 	}
 }
 
+// Settling and cancelling never credit, not even by a grant in which every field is
+// right: the person did not ask for it.
+func TestSync_RightGrantThatNobodyAskedFor(t *testing.T) {
+	for intent, credits := range map[wallet.Intent]int{wallet.IntentSettle: 0, wallet.IntentCancel: 0, wallet.IntentComplete: 1} {
+		s := ungranted(t)
+		s.desk.Issuer = regrant{s}
+		_, err := s.sync(s.journal.Entry("key-1"), intent)
+		require.Equal(t, credits, s.credits(), "%s: %v", intent, err)
+	}
+}
+
+// The platform's word about another order says nothing about this one, whatever key
+// it bears.
+func TestSync_StateOfAnotherOrderSettlesNothing(t *testing.T) {
+	for _, order := range []string{"20260301-02", ""} {
+		for _, state := range []wallet.LoadState{wallet.StateLoaded, wallet.StateVoided} {
+			s := ungranted(t)
+			s.desk.Issuer = verdicts{wallet.Verdict{State: &wallet.OrderState{Order: order, Key: "key-1", State: state}}}
+			_, err := s.sync(s.journal.Entry("key-1"), wallet.IntentSettle)
+			require.Equal(t, wallet.CodeOutcomeUnknown, wallet.CodeOf(err))
+			require.True(t, wallet.IsOpen(err))
+			require.True(t, s.journal.Entry("key-1").Stage.MayHaveMoney())
+		}
+	}
+}
+
 // A platform that grants an order anew although the card's counter has moved
 // would load twice. The counter is the card's word, and the guard takes it.
 func TestSync_NoSecondCreditAfterAnAdvancedCounter(t *testing.T) {

@@ -53,6 +53,9 @@ type commands struct {
 	Sync      syncCmd      `cmd:"" help:"Settle what is open for the card on the reader (充值同步)."`
 	Orders    ordersCmd    `cmd:"" help:"Where is my money."`
 	Receipt   receiptCmd   `cmd:"" help:"Receipt of an order."`
+	Diagnose  diagnoseCmd  `cmd:"" help:"Check this computer; with --bundle put together what service staff need."`
+	Explain   explainCmd   `cmd:"" help:"Say in words what a bundle or a trace shows."`
+	Replay    replayCmd    `cmd:"" help:"Play a recorded trace against this program, without a reader and a platform."`
 	Demo      demoCmd      `cmd:"" help:"The whole story on a virtual card and the embedded platform."`
 	Card      cardCmd      `cmd:"" help:"View a card; virtual cards."`
 	Platforms platformCmd  `cmd:"" name:"platform" help:"The embedded reference platform."`

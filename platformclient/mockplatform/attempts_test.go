@@ -283,3 +283,21 @@ func TestPlatform_EveryVerifiedMAC1RaisesTheFloor(t *testing.T) {
 	c.order(k, 1).init().refusedWith(api.CodeLimitLoadMin)
 	require.Equal(t, 9, floor())
 }
+
+// A grant opens the door to its own order only: nobody counts wrong evidence against
+// another one with it.
+func TestPlatform_GrantOfAnotherOrderIsNoPass(t *testing.T) {
+	w := newWorld(t)
+	c := w.teller(testPhone)
+	own, _ := c.order(w.card(serial, virtualcard.Spec{}), 5000).init().granted()
+	_, other := c.order(w.card(otherSerial, virtualcard.Spec{}), 5000).init().granted()
+	for _, session := range []string{c.session.AccessToken, ""} {
+		c.session.AccessToken = session
+		answer := c.result(other, &own.Grant, wallet.StepResult{Data: wallet.Hex{1, 2, 3, 4}, SW: wallet.Hex{0x90, 0x00}})
+		require.Equal(t, http.StatusUnprocessableEntity, answer.Code)
+		require.Contains(t, answer.Body.String(), api.CodeSignature)
+		answer = c.attempt(other.Order, api.AttemptRequest{Attempt: 1, Intent: wallet.IntentSettle, Grant: &own.Grant})
+		require.Equal(t, http.StatusUnprocessableEntity, answer.Code)
+	}
+	w.check()
+}

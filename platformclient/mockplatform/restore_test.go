@@ -46,7 +46,14 @@ func TestPlatform_RestoreVoidsProbesLeasesAndNonces(t *testing.T) {
 	require.Equal(t, wallet.Fen(5000), k.Balance())
 
 	require.Equal(t, 2, w.restore(backup).Epoch)
-	require.Equal(t, http.StatusUnauthorized, c.get(api.PathAccount).Code, "nonce and token of the former epoch")
+	// Both are void, and each by itself.
+	former := c.get(api.PathAccount)
+	require.Equal(t, http.StatusUnauthorized, former.Code)
+	require.Contains(t, former.Body.String(), api.CodeNonceExpired, "the nonce of the former epoch")
+	c.freshNonce()
+	former = c.get(api.PathAccount)
+	require.Equal(t, http.StatusUnauthorized, former.Code)
+	require.Contains(t, former.Body.String(), api.CodeNotLoggedIn, "the token of the former epoch")
 	stale := c.lease()
 	c.login()
 	require.Equal(t, 2, c.session.Epoch)

@@ -101,6 +101,26 @@ func TestTransactionOfAnother(t *testing.T) {
 	require.NoError(t, session.Close())
 }
 
+// TestIdleCardIsTouched: a session that says nothing touches its card all the same, and
+// so learns that it has left. Windows would reset a card that is never touched.
+func TestIdleCardIsTouched(t *testing.T) {
+	service := pcsctest.Start(t)
+	f := newField(t, service, 0)
+	f.Insert(readertest.NewParrot(7))
+	readertest.Await(t, pcsc.New(), f.Name(), reader.StatePresent)
+	session, err := pcsc.New().Open(within(t, patience), f.Name())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = session.Close() })
+	f.Remove()
+	talk, ok := session.(interface{ Done() <-chan struct{} })
+	require.True(t, ok)
+	select {
+	case <-talk.Done():
+	case <-within(t, patience).Done():
+		require.FailNow(t, "the session never looked after its card")
+	}
+}
+
 func TestNoService(t *testing.T) {
 	service := pcsctest.Start(t)
 	service.Kill()

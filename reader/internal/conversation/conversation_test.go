@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -54,32 +55,41 @@ func (panicking) Exchange([]byte) ([]byte, error) { panic("exchange") }
 func (panicking) Alive() error                    { panic("alive") }
 func (panicking) Release()                        { panic("release") }
 
+// The clock is a fake one: a card that is never touched fails at once, and the period
+// is exact. Every command begins it anew.
 func TestKeepAlive(t *testing.T) {
-	touched := make(chan struct{}, 10)
-	w := &wire{alive: func() error {
-		select {
-		case touched <- struct{}{}:
-		default:
+	synctest.Test(t, func(t *testing.T) {
+		const period = 2 * time.Second
+		began := time.Now()
+		var touched []time.Duration
+		w := &wire{
+			alive:    func() error { touched = append(touched, time.Since(began)); return nil },
+			exchange: func([]byte) ([]byte, error) { return []byte{0x90, 0x00}, nil },
 		}
-		return nil
-	}}
-	c := Start(w, nil, time.Millisecond, classify)
-	for range 3 {
-		<-touched
-	}
-	require.NoError(t, c.Err())
-	require.NoError(t, c.Close())
-	<-c.Done()
+		c := Start(w, nil, period, classify)
+		time.Sleep(5 * time.Second)
+		_, err := c.Transmit(context.Background(), command)
+		require.NoError(t, err)
+		time.Sleep(3 * time.Second)
+		require.NoError(t, c.Err())
+		require.NoError(t, c.Close())
+		<-c.Done()
+		require.Equal(t, []time.Duration{2 * time.Second, 4 * time.Second, 7 * time.Second}, touched)
+	})
 }
 
 func TestFailedKeepAliveEndsTheSession(t *testing.T) {
-	cause := errors.New("removed")
-	w := &wire{alive: func() error { return cause }}
-	c := Start(w, nil, time.Millisecond, classify)
-	<-c.Done()
-	_, err := c.Transmit(context.Background(), command)
-	require.Equal(t, reader.CardGone, reader.ClassOf(err))
-	require.ErrorIs(t, err, cause)
+	synctest.Test(t, func(t *testing.T) {
+		cause := errors.New("removed")
+		w := &wire{alive: func() error { return cause }}
+		c := Start(w, nil, time.Second, classify)
+		time.Sleep(1500 * time.Millisecond)
+		defer c.Close()
+		require.Error(t, c.Err(), "the card is known to be gone before the next command")
+		_, err := c.Transmit(context.Background(), command)
+		require.Equal(t, reader.CardGone, reader.ClassOf(err))
+		require.ErrorIs(t, err, cause)
+	})
 }
 
 // TestAbandonedCallReadsItsOwnCommand changes the caller's buffer while the driver
