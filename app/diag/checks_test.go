@@ -180,7 +180,7 @@ type row struct {
 	check  string
 	status Status
 	want   string
-	alter alter
+	alter  alter
 }
 
 func busyReader(state reader.State) reader.Info { return reader.Info{Name: "R", State: state} }

@@ -65,8 +65,8 @@ type diagnoseCmd struct{}
 
 // diagnoseObject is what service staff ask for first.
 type diagnoseObject struct {
-	At     string      `json:"at"`
-	Facts  diag.Facts  `json:"facts"`
+	At     string           `json:"at"`
+	Facts  diag.Facts       `json:"facts"`
 	Checks []diag.ToldCheck `json:"checks"`
 }
 
