@@ -1,9 +1,10 @@
-// Package diag looks for what keeps the program from working, and says it in words: a
-// list of named checks, none of which can crash, block, or stop another one.
+// The checks: what keeps the program from working, said in words. They are a list of
+// named questions, none of which can crash, block, or stop another one.
 //
 // A check needs no login, changes no card and makes no file. What it knows of the
 // machine it reads through the Computer that it is given: the root of the file system
 // as an fs.FS, the environment, the readers, the platform. Tests give it others.
+
 package diag
 
 import (

@@ -13,9 +13,6 @@ import (
 	"walletcompanion/app/wire"
 )
 
-// runChecks runs the named checks of this computer for a bundle. nil: there are none.
-var runChecks func(ctx context.Context, con *console) []diag.BundleCheck
-
 type diagnoseCmd struct {
 	Bundle string `placeholder:"FILE" help:"Put everything that service staff need into one file."`
 	Order  string `placeholder:"N" help:"What concerns this order only: its number, or its key."`
@@ -24,18 +21,21 @@ type diagnoseCmd struct {
 
 // Run without --bundle shows the checks and what a bundle would hold.
 func (cmd diagnoseCmd) Run(ctx context.Context, con *console) error {
-	bundle, checks, err := con.makeBundle(ctx, cmd.Order)
+	bundle, report, err := con.makeBundle(ctx, cmd.Order)
 	if err != nil {
 		return err
 	}
 	if cmd.Bundle == "" {
-		return con.print(diagnosis{Checks: checks, Bundle: bundleOf(bundle, "")}, func(w io.Writer) {
-			con.printChecks(w, checks)
+		return con.print(diagnosis{machineReport: report, Bundle: bundleOf(bundle, "")}, func(w io.Writer) {
+			con.printFacts(w, report)
+			fmt.Fprintln(w)
+			con.printDoctor(w, report.Checks)
+			fmt.Fprintln(w)
 			con.listBundle(w, bundle)
 			fmt.Fprintln(w, con.t("console.bundleHow"))
 		})
 	}
-	return con.saveBundle(bundle, checks, cmd.Bundle, cmd.Yes)
+	return con.saveBundle(bundle, report, cmd.Bundle, cmd.Yes)
 }
 
 type ordersReportCmd struct {
@@ -45,7 +45,7 @@ type ordersReportCmd struct {
 }
 
 func (cmd ordersReportCmd) Run(ctx context.Context, con *console) error {
-	bundle, checks, err := con.makeBundle(ctx, cmd.Order)
+	bundle, report, err := con.makeBundle(ctx, cmd.Order)
 	if err != nil {
 		return err
 	}
@@ -53,13 +53,13 @@ func (cmd ordersReportCmd) Run(ctx context.Context, con *console) error {
 	if path == "" {
 		path = "report-" + bundle.Reference + ".zip"
 	}
-	return con.saveBundle(bundle, checks, path, cmd.Yes)
+	return con.saveBundle(bundle, report, path, cmd.Yes)
 }
 
 // diagnosis is the JSON of diagnose and of orders report.
 type diagnosis struct {
-	Checks []diag.BundleCheck `json:"checks"`
-	Bundle bundleObject       `json:"bundle"`
+	machineReport
+	Bundle bundleObject `json:"bundle"`
 }
 
 type bundleObject struct {
@@ -85,22 +85,22 @@ func bundleOf(bundle *diag.Bundle, file string) bundleObject {
 }
 
 // makeBundle needs neither card nor network nor a sound profile.
-func (c *console) makeBundle(ctx context.Context, order string) (*diag.Bundle, []diag.BundleCheck, error) {
+func (c *console) makeBundle(ctx context.Context, order string) (*diag.Bundle, machineReport, error) {
+	report, err := c.diagnose(ctx)
+	if err != nil {
+		return nil, report, err
+	}
 	program, err := c.openCard(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, report, err
 	}
 	defer program.Close()
-	checks := []diag.BundleCheck{}
-	if runChecks != nil {
-		checks = append(checks, runChecks(ctx, c)...)
-	}
-	bundle, err := program.Bundle(ctx, wire.BundleAsk{Order: order, Language: c.texts.Name(), Checks: checks})
-	return bundle, checks, err
+	bundle, err := program.Bundle(ctx, wire.BundleAsk{Order: order, Language: c.texts.Name(), Checks: report.inBundle()})
+	return bundle, report, err
 }
 
 // saveBundle shows what is in the bundle before it asks whether to save it.
-func (c *console) saveBundle(bundle *diag.Bundle, checks []diag.BundleCheck, path string, yes bool) error {
+func (c *console) saveBundle(bundle *diag.Bundle, report machineReport, path string, yes bool) error {
 	if !c.Quiet && !c.JSON {
 		w := newTable(c.err)
 		c.listBundle(w, bundle)
@@ -116,7 +116,7 @@ func (c *console) saveBundle(bundle *diag.Bundle, checks []diag.BundleCheck, pat
 	if err := bundle.Save(path); err != nil {
 		return &core.Failure{Code: "BUNDLE_UNSAVED", Detail: map[string]any{"file": path}, Err: err}
 	}
-	return c.print(diagnosis{Checks: checks, Bundle: bundleOf(bundle, path)}, func(w io.Writer) {
+	return c.print(diagnosis{machineReport: report, Bundle: bundleOf(bundle, path)}, func(w io.Writer) {
 		fmt.Fprintln(w, c.t("console.bundleSaved", "File", path))
 		fmt.Fprintf(w, "%s\t%s\n", c.t("console.reference"), bundle.Reference)
 		fmt.Fprintln(w, c.t("console.bundleSend"))
@@ -136,6 +136,7 @@ func (c *console) listBundle(w io.Writer, bundle *diag.Bundle) {
 	}
 }
 
+// printChecks shows the checks of a bundle.
 func (c *console) printChecks(w io.Writer, checks []diag.BundleCheck) {
 	for _, check := range checks {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", check.Name, check.Status, check.Text)

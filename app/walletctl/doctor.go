@@ -61,41 +61,27 @@ func (c *console) printDoctor(w io.Writer, checks []diag.ToldCheck) {
 	fmt.Fprintln(w, c.t("doctor.summary", "OK", counts[diag.OK], "Warnings", counts[diag.Warning], "Failed", counts[diag.Failed], "Skipped", counts[diag.Skipped]))
 }
 
-type diagnoseCmd struct{}
-
-// diagnoseObject is what service staff ask for first.
-type diagnoseObject struct {
+// machineReport is what this computer says of itself: the checks, and its facts.
+type machineReport struct {
 	At     string           `json:"at"`
 	Facts  diag.Facts       `json:"facts"`
 	Checks []diag.ToldCheck `json:"checks"`
 }
 
-func (cmd diagnoseCmd) Run(ctx context.Context, con *console) error {
-	object, err := con.diagnose(ctx)
-	if err != nil {
-		return err
-	}
-	return con.print(object, func(w io.Writer) {
-		con.printFacts(w, object)
-		fmt.Fprintln(w)
-		con.printDoctor(w, object.Checks)
-	})
-}
-
 // diagnose runs all checks and gathers the facts of the machine.
-func (c *console) diagnose(ctx context.Context) (diagnoseObject, error) {
+func (c *console) diagnose(ctx context.Context) (machineReport, error) {
 	machine, release, err := wire.Computer(ctx, c.options(false))
 	if err != nil {
-		return diagnoseObject{}, err
+		return machineReport{}, err
 	}
 	defer release()
-	object := diagnoseObject{At: stamp(time.Now())}
+	object := machineReport{At: stamp(time.Now())}
 	object.Checks = machine.Masked(diag.TellAll(diag.Run(ctx, machine, diag.Checks()), c.texts))
 	object.Facts = diag.GatherFacts(ctx, machine, wire.Version)
 	return object, nil
 }
 
-func (c *console) printFacts(w io.Writer, object diagnoseObject) {
+func (c *console) printFacts(w io.Writer, object machineReport) {
 	facts := object.Facts
 	line := func(key, value string) {
 		if value != "" {
@@ -116,6 +102,15 @@ func (c *console) printFacts(w io.Writer, object diagnoseObject) {
 	}
 	line("profile", facts.Profile)
 	line("platform", facts.Platform)
+}
+
+// inBundle are the checks in the form of a bundle.
+func (r machineReport) inBundle() []diag.BundleCheck {
+	checks := []diag.BundleCheck{}
+	for _, check := range r.Checks {
+		checks = append(checks, diag.BundleCheck{Name: check.Name, Status: string(check.Status), Text: check.Text, Remedy: check.Remedy})
+	}
+	return checks
 }
 
 // Checks that are put to a profile with which nothing has worked yet, when reader or

@@ -60,7 +60,6 @@ type commands struct {
 	Card      cardCmd      `cmd:"" help:"View a card; virtual cards."`
 	Platforms platformCmd  `cmd:"" name:"platform" help:"The embedded reference platform."`
 	Doctor    doctorCmd    `cmd:"" help:"Checks of reader, card, platform and this computer, with what to do."`
-	Diagnose  diagnoseCmd  `cmd:"" help:"The checks, and the facts of this machine, for service staff."`
 	Errors    errorsCmd    `cmd:"" help:"Error codes with causes and remedies."`
 	Faults    faultsCmd    `cmd:"" help:"Named faults."`
 	Version   versionCmd   `cmd:"" help:"Build facts."`
