@@ -58,13 +58,17 @@ type answer struct {
 	after  time.Duration
 }
 
-// RequestFacts tells an observer about one transmission. It holds no numbers of
-// cards or orders.
+// RequestFacts tells an observer about one transmission. It holds no card number and
+// nothing of what header and body say.
 type RequestFacts struct {
 	Method   string
 	Route    string // pattern, such as /v1/loads/{id}/result
+	Subject  string // order number, or the order's key, that the path or the question names; may be empty
 	Status   int    // 0 without an answer
 	Code     string // of a failure
+	Sent     int    // bytes of the body
+	Received int    // likewise
+	Started  time.Time
 	Duration time.Duration
 }
 
@@ -300,7 +304,7 @@ func (c *Client) once(ctx context.Context, call call, prepared *http.Request, bo
 	if failure == nil {
 		result.key = call.key
 	}
-	c.observe(call, result, failure, c.now().Sub(start))
+	c.observe(call, len(body), result, failure, start)
 	return result, reused.Load() && failure != nil, failure
 }
 
@@ -330,15 +334,37 @@ func (c *Client) receive(ctx context.Context, request *http.Request, sent func()
 	return result, nil
 }
 
-func (c *Client) observe(call call, result answer, failure *Error, took time.Duration) {
+func (c *Client) observe(call call, sent int, result answer, failure *Error, started time.Time) {
 	if c.config.OnRequest == nil {
 		return
 	}
-	facts := RequestFacts{Method: call.method, Route: call.route, Status: result.status, Duration: took}
-	if failure != nil {
+	facts := RequestFacts{Method: call.method, Route: call.route, Subject: subjectOf(call), Status: result.status,
+		Sent: sent, Received: len(result.body), Started: started, Duration: c.now().Sub(started)}
+	switch {
+	case failure != nil:
 		facts.Code = failure.Code
+	case result.status/100 != 2:
+		facts.Code = statusError(result).Code
 	}
 	c.config.OnRequest(facts)
+}
+
+// subjectOf is the order that a call is about: {id} of its path or, where a request
+// makes an order, the order's key. Other elements of paths are numbers of cards and
+// codes of merchants, which no observer needs.
+func subjectOf(call call) string {
+	switch call.route {
+	case api.PathLoads, api.PathPurchases:
+		if call.method == http.MethodPost {
+			return call.key
+		}
+		return ""
+	}
+	before, after, has := strings.Cut(call.route, "{id}")
+	if !has || len(call.path) < len(before)+len(after) {
+		return ""
+	}
+	return call.path[len(before) : len(call.path)-len(after)]
 }
 
 // questionName is the same for the same question.

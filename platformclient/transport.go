@@ -32,6 +32,9 @@ const (
 // errPin means that the certificate is valid but not the platform's.
 var errPin = errors.New("the server's key is none of the two in the platform profile")
 
+// errProxyAddress means that the environment names a proxy in a form that nobody reads.
+var errProxyAddress = errors.New("the address of the proxy in the environment cannot be read")
+
 // newTransport speaks TLS 1.3 only, trusts the profile's CA only, and accepts only
 // a server whose key is pinned. The certificate chain and the host name are checked
 // as usual before the pin is.
@@ -42,6 +45,14 @@ func newTransport(profile api.Profile, proxy func(*http.Request) (*url.URL, erro
 	}
 	if proxy == nil {
 		proxy = http.ProxyFromEnvironment
+	}
+	chosen := proxy
+	proxy = func(request *http.Request) (*url.URL, error) {
+		address, err := chosen(request)
+		if err != nil { // its text holds the address with user and password
+			return nil, errProxyAddress
+		}
+		return address, nil
 	}
 	dialer := &net.Dialer{Timeout: connectTimeout}
 	return &http.Transport{
