@@ -53,9 +53,13 @@ type commands struct {
 	Sync      syncCmd      `cmd:"" help:"Settle what is open for the card on the reader (充值同步)."`
 	Orders    ordersCmd    `cmd:"" help:"Where is my money."`
 	Receipt   receiptCmd   `cmd:"" help:"Receipt of an order."`
+	Diagnose  diagnoseCmd  `cmd:"" help:"Check this computer; with --bundle put together what service staff need."`
+	Explain   explainCmd   `cmd:"" help:"Say in words what a bundle or a trace shows."`
+	Replay    replayCmd    `cmd:"" help:"Play a recorded trace against this program, without a reader and a platform."`
 	Demo      demoCmd      `cmd:"" help:"The whole story on a virtual card and the embedded platform."`
-	Card      cardCmd      `cmd:"" help:"Virtual cards."`
+	Card      cardCmd      `cmd:"" help:"View a card; virtual cards."`
 	Platforms platformCmd  `cmd:"" name:"platform" help:"The embedded reference platform."`
+	Doctor    doctorCmd    `cmd:"" help:"Checks of reader, card, platform and this computer, with what to do."`
 	Errors    errorsCmd    `cmd:"" help:"Error codes with causes and remedies."`
 	Faults    faultsCmd    `cmd:"" help:"Named faults."`
 	Version   versionCmd   `cmd:"" help:"Build facts."`
@@ -102,7 +106,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	kctx.BindTo(ctx, (*context.Context)(nil))
-	return con.fail(kctx.Run(con, parser, &exited))
+	return con.fail(con.firstAid(ctx, kctx.Run(con, parser, &exited)))
 }
 
 // helpCmd shows help of a command: walletctl help topup.
