@@ -399,6 +399,23 @@ func (c *shyChip) Transmit(command []byte) ([]byte, error) {
 	return c.Card.Transmit(command)
 }
 
+// deadline is a context whose deadline passes when the test says so.
+type deadline struct {
+	context.Context
+	passed chan struct{}
+}
+
+func (d deadline) Done() <-chan struct{} { return d.passed }
+
+func (d deadline) Err() error {
+	select {
+	case <-d.passed:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 // A card that nobody lays down within the caller's own time.
 func TestQueryEndsWithItsDeadline(t *testing.T) {
 	driver := virtual.New()
@@ -406,9 +423,8 @@ func TestQueryEndsWithItsDeadline(t *testing.T) {
 	kept, err := store.Open(t.TempDir(), store.Options{})
 	require.NoError(t, err)
 	defer kept.Close()
-	c := core.New(core.Config{Readers: driver, Store: kept, CardWait: time.Hour})
-	ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer stop()
+	ctx := deadline{t.Context(), make(chan struct{})}
+	c := core.New(core.Config{Readers: driver, Store: kept, CardWait: time.Hour, Waiting: func(reader.State) { close(ctx.passed) }})
 	_, err = c.Query(ctx, nil)
 	require.Equal(t, "TIMEOUT", core.Explain(err).Code, "%v", err)
 	require.Equal(t, core.ExitReader, core.Explain(err).Exit())

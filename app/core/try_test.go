@@ -67,25 +67,27 @@ type noPurse struct{ *readertest.Parrot }
 func (noPurse) Transmit([]byte) ([]byte, error) { return []byte{0x6A, 0x82}, nil }
 
 func TestTryReaderFails(t *testing.T) {
+	const soon, patient = 100 * time.Millisecond, time.Minute
 	for _, c := range []struct {
 		name   string
+		wait   time.Duration
 		person func(slot *virtual.Slot, step core.TryStep)
 		step   core.TryStep
 		code   string
 	}{
-		{"nobody lays a card down", func(*virtual.Slot, core.TryStep) {}, core.TryCard, "CARD_NONE"},
-		{"the card comes off", func(slot *virtual.Slot, step core.TryStep) {
+		{"nobody lays a card down", soon, func(*virtual.Slot, core.TryStep) {}, core.TryCard, "CARD_NONE"},
+		{"the card comes off", patient, func(slot *virtual.Slot, step core.TryStep) {
 			slot.Insert(newCard(t, serialA, 1_00, 0))
 			if step == core.TryCommands {
 				slot.Remove()
 			}
 		}, core.TryCommands, "CARD_LOST"},
-		{"nobody takes it away", func(slot *virtual.Slot, step core.TryStep) {
+		{"nobody takes it away", soon, func(slot *virtual.Slot, step core.TryStep) {
 			if step == core.TryCard {
 				slot.Insert(newCard(t, serialA, 1_00, 0))
 			}
 		}, core.TryRemove, "TIMEOUT"},
-		{"another card comes back", func(slot *virtual.Slot, step core.TryStep) {
+		{"another card comes back", patient, func(slot *virtual.Slot, step core.TryStep) {
 			switch step {
 			case core.TryCard:
 				slot.Insert(newCard(t, serialA, 1_00, 0))
@@ -96,7 +98,7 @@ func TestTryReaderFails(t *testing.T) {
 			}
 		}, core.TryAgain, "CARD_OTHER"},
 	} {
-		report, err := tried(t, 100*time.Millisecond, c.person)
+		report, err := tried(t, c.wait, c.person)
 		failure := core.Explain(err)
 		require.Equal(t, c.code, failure.Code, "%s: %v", c.name, err)
 		require.Equal(t, string(c.step), failure.Detail["step"], c.name)
