@@ -27,7 +27,7 @@ const (
 	holderFiles     = 4096                   // of one process
 	holderMaps      = 1 << 20                // bytes read of the maps of one process
 	holderNames     = 3                      // more are not named
-	holderLimit     = 300 * time.Millisecond // for one search
+	holderLimit     = 500 * time.Millisecond // for one search
 	holderLetters   = 40                     // of one name
 
 	// unixConnected is the state of a connected socket in /proc/net/unix.
