@@ -17,7 +17,7 @@ import (
 )
 
 type readersCmd struct {
-	List readersListCmd `cmd:"" default:"withargs" hidden:"" help:"Readers and their state."`
+	List readersListCmd `cmd:"" default:"withargs" help:"Readers and their state; the same without a word. --watch prints one object per line on every change."`
 	Try  readersTryCmd  `cmd:"" help:"Check a reader with any card: waits for it, reads it, lets you take it away and put it back."`
 }
 
