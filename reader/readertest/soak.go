@@ -84,8 +84,7 @@ func Soak(t *testing.T, name string, count int, driver reader.Driver, field Fiel
 		}
 		field.Insert(chip)
 		awaitTold(t, told, reader.StatePresent)
-		session, err := driver.Open(ctx, field.Name())
-		require.NoError(t, err, "tap %d", tap)
+		session := tapOpen(t, ctx, driver, field.Name(), tap)
 		for _, command := range [][]byte{SelectPurse, GetBalance} { // the suite's helpers keep something for each call
 			answer, err := session.Transmit(ctx, command)
 			require.NoError(t, err, "tap %d", tap)
@@ -100,6 +99,22 @@ func Soak(t *testing.T, name string, count int, driver reader.Driver, field Fiel
 	fmt.Printf("bench: %d taps on %s|%v|%v (after the first %d)|%.2f of the heap|%.1f ms a tap|1.05\n",
 		count, name, last, first, soakWarm, float64(last.HeapBytes)/float64(first.HeapBytes), float64(took.Milliseconds())/float64(count))
 	require.True(t, last.near(first), "%v is more than %v", last, first)
+}
+
+// tapOpen opens a card with more patience than a driver has of its own, so that a busy
+// machine is not taken for a reader that hangs. Where it hangs it shows what every
+// goroutine waits for.
+func tapOpen(t *testing.T, ctx context.Context, driver reader.Driver, name string, tap int) reader.Session {
+	t.Helper()
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	session, err := driver.Open(limited, name)
+	if err != nil {
+		stacks := make([]byte, 1<<20)
+		t.Logf("%s", stacks[:runtime.Stack(stacks, true)])
+	}
+	require.NoError(t, err, "tap %d", tap)
+	return session
 }
 
 // soakWatch reports the states of one reader, without those that nobody took.
