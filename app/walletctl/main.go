@@ -66,6 +66,7 @@ type commands struct {
 
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh, fish or powershell."`
 	Complete   completeCmd   `cmd:"" name:"complete" hidden:"" help:"Words that may come next; completion scripts call it."`
+	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page; packages are made with it."`
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
