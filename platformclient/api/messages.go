@@ -197,6 +197,8 @@ type LoadRequest struct {
 	Card    LoadCard   `json:"card"`
 	Open    Open       `json:"open"`
 	PaySeal []byte     `json:"pay_seal"`
+
+	CompanionSN string `json:"companion_sn,omitempty"`
 }
 
 // LoadCard is the card of a LoadRequest as the person confirmed it.
@@ -234,6 +236,8 @@ type AttemptRequest struct {
 	Prove   *wallet.StepResult `json:"prove,omitempty"` // answer of GET TRANSACTION PROVE
 	Open    *Open              `json:"open,omitempty"`  // INITIALIZE FOR LOAD over the probe
 	Grant   *wallet.Signed     `json:"grant,omitempty"` // lets a restored platform rebuild the order
+
+	CompanionSN string `json:"companion_sn,omitempty"` // looked at for complete, which gives a new grant
 }
 
 // PendingAnswer lists open orders of a card, whoever pays them.
