@@ -88,7 +88,7 @@ func (c *Client) openSession(ctx context.Context, phone, password string) error 
 		method: http.MethodPost, route: api.PathSession, path: api.PathSession, mark: text,
 		sealed: func(nonce string) (any, error) {
 			seal, err := c.sealLogin(ctx, api.PathSession, nonce, phone, password)
-			return api.SessionRequest{Phone: phone, LoginPWSeal: seal, ClientVer: c.config.Version, Journal: mark}, err
+			return api.SessionRequest{Phone: phone, LoginPWSeal: seal, CompanionSN: c.companion(ctx), ClientVer: c.config.Version, Journal: mark}, err
 		},
 	})
 	if err != nil {
@@ -122,7 +122,7 @@ func (c *Client) enrol(ctx context.Context, phone, password string, sms func(con
 		sealed: func(nonce string) (any, error) {
 			seal, err := c.sealLogin(ctx, api.PathDevices, nonce, phone, password)
 			return api.DeviceRequest{Phone: phone, SMS: api.SMSCode{CodeID: sent.CodeID, Code: code}, LoginPWSeal: seal,
-				DeviceKey: wallet.Hex(public), DeviceName: c.config.DeviceName}, err
+				DeviceKey: wallet.Hex(public), DeviceName: c.config.DeviceName, CompanionSN: c.companion(ctx)}, err
 		},
 	})
 	if err != nil {
@@ -201,6 +201,9 @@ func (c *Client) token(ctx context.Context, wanted access, failed string) (strin
 	}
 	if err := c.needProfile(); err != nil {
 		return "", err
+	}
+	if wanted == accessStaff {
+		return c.staffToken(ctx, failed)
 	}
 	c.mu.Lock()
 	access, expires := c.access, c.expires

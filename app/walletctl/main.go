@@ -53,6 +53,7 @@ type commands struct {
 	Sync      syncCmd      `cmd:"" help:"Settle what is open for the card on the reader (充值同步)."`
 	Orders    ordersCmd    `cmd:"" help:"Where is my money."`
 	Receipt   receiptCmd   `cmd:"" help:"Receipt of an order."`
+	Staff     staffCmd     `cmd:"" help:"Service counter: settle by card, decide with two persons, companions, service."`
 	Demo      demoCmd      `cmd:"" help:"The whole story on a virtual card and the embedded platform."`
 	Card      cardCmd      `cmd:"" help:"Virtual cards."`
 	Platforms platformCmd  `cmd:"" name:"platform" help:"The embedded reference platform."`
