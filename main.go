@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"walletcompanion/app/core"
+	"walletcompanion/app/manpage"
 	"walletcompanion/app/ui"
 	"walletcompanion/app/wire"
 	"walletcompanion/assets/lang"
@@ -26,11 +27,35 @@ type flags struct {
 	CA       string `name:"ca" placeholder:"FILE" help:"Platform profile file: CA, pins, signer and HPKE keys."`
 	Lang     string `placeholder:"zh|en" help:"Language of texts."`
 	Theme    string `placeholder:"light|dark|system" help:"Colours."`
+
+	Version kong.VersionFlag `help:"Print the version and end; needs no display."`
+	Man     manFlag          `hidden:"" help:"Print the manual page; packages are made with it."`
+}
+
+// manFlag prints the manual page and ends.
+type manFlag bool
+
+// BeforeReset runs before other flags are looked at.
+func (manFlag) BeforeReset(parser *kong.Kong) error {
+	err := manpage.Write(parser.Stdout, parser.Model, manpage.Page{
+		Name: "wallet-companion", Version: wire.Version, Summary: "read and top up a stored-value wallet card in a window",
+		Synopsis: []string{"[OPTIONS]"},
+		Before: []manpage.Section{{Title: "DESCRIPTION", Text: []string{
+			"wallet-companion shows what is on a PBOC electronic purse without any network, tops it up online, and settles what was interrupted. It needs a display with OpenGL; walletctl does the same without one.",
+			"The first start uses a virtual card and a reference platform inside the program and is marked as a demo.",
+		}}},
+		After: []manpage.Section{
+			{Title: "FILES", Terms: []manpage.Term{{Word: "~/.config/wallet-companion", Meaning: "Journal, history, settings and the key of this computer, shared with walletctl."}}},
+			{Title: "SEE ALSO", Text: []string{"walletctl(1), pcscd(8)"}},
+		},
+	})
+	parser.Exit(core.ExitOK)
+	return err
 }
 
 func main() {
 	var chosen flags
-	kong.Parse(&chosen, kong.Name("wallet-companion"), kong.Description("Wallet Companion: the window. Its console is walletctl."))
+	kong.Parse(&chosen, kong.Name("wallet-companion"), kong.Description("Wallet Companion: the window. Its console is walletctl."), kong.Vars{"version": "wallet-companion " + wire.Version})
 	os.Exit(run(chosen))
 }
 

@@ -68,6 +68,9 @@ func sessionKinds() []sessionKind {
 		{"query", func(t testing.TB, card wallet.Card) *conversation {
 			return &conversation{t: t, guard: wallet.NewQueryGuard(card, nil)}
 		}},
+		{"view", func(t testing.TB, card wallet.Card) *conversation {
+			return &conversation{t: t, guard: wallet.NewViewGuard(card, nil)}
+		}},
 		{"load", func(t testing.TB, card wallet.Card) *conversation {
 			return &conversation{t: t, guard: wallet.NewLoadGuard(card, profile, order, cardTID, 1, nil), tid: cardTID, grant: &grant}
 		}},
@@ -222,11 +225,12 @@ type apduForm struct {
 
 var apduForms = []apduForm{
 	{"00 A4 04 00 Lc ‹AID› [00]", "00A4040009A0000000038698070100", "FCI: 6F … 84 ‹AID› A5 … [9F0C ‹SFI 15›]", fresh,
-		"Full names of the table of profiles only. 6700: tried once more without (with) Le."},
+		"Full names of the table of profiles only, in a view of whatever the card's directory lists. 6700: tried once more without (with) Le."},
 	{"00 A4 00 00 02 ‹3F00 or 1001› [00]", "00A40000023F00", "FCI or nothing", fresh, "Old cards whose purse has no name."},
 	{"00 B0 95 00 ‹Le›", "00B095001E", "SFI 15: 28 to 34 bytes", selected, "Public basic information; 80 + SFI in P1."},
-	{"00 B2 ‹record› ‹SFI·8+4› ‹Le›", "00B201C417", "one record of 23 bytes", selected, "Record 1 is the newest; log files of the profile only."},
+	{"00 B2 ‹record› ‹SFI·8+4› ‹Le›", "00B201C417", "one record of 23 bytes", selected, "Record 1 is the newest; log files of the profile only, in a view any file."},
 	{"80 5C 00 02 04", "805C000204", "balance 4", selected, "P2 02 is the electronic purse; 01, the electronic deposit, in a query only."},
+	{"80 CA ‹tag 2› 00", "80CA9F1700", "tag, length, value", selected, "9F79 9F4D 9F4F 9F36 9F13 9F17, in a view: electronic cash, counters, PIN tries."},
 	{"00 20 00 00 Lc ‹PIN 2…6›", "0020000003123456", "–", pinTyped, "Typed by the person in this session, once, never on the last try."},
 	{"80 50 00 02 0B ‹key 1›‹amount 4›‹terminal 6› 10", "{init}", "balance 4 ‖ online counter 2 ‖ key version 1 ‖ algorithm 1 ‖ random 4 ‖ MAC1 4", selected,
 		"Amount and terminal as confirmed, on the card that was confirmed; once, and once more only after the PIN that it asked for. 1 fen when a card is added."},
@@ -293,6 +297,10 @@ func refusedTable(t testing.TB, _ *source) string {
 		{"a record of another file", "query", selected, "00B2010C17"},
 		{"personal data, SFI 16", "load", selected, "00B0960027"},
 		{"a PIN that nobody typed", "load", selected, "0020000003123456"},
+		{"GET DATA in a query", "query", selected, "80CA9F1700"},
+		{"a PIN in a view", "view", selected, "0020000003123456"},
+		{"INITIALIZE FOR LOAD in a view", "view", selected, "805000020B0100001388C1010203040510"},
+		{"UPDATE RECORD in a view", "view", selected, "00DC01C401FF"},
 		{"INITIALIZE FOR LOAD in a query", "query", selected, "805000020B0100001388C1010203040510"},
 		{"another amount", "load", selected, "805000020B0100001389C1010203040510"},
 		{"another terminal number", "load", selected, "805000020B0100001388C1010203040610"},
@@ -467,6 +475,7 @@ func bounds(heading []string, rows [][2]string) part {
 
 var cardBounds = bounds([]string{"界限 Bound", "值 Value"}, [][2]string{
 	{"commands in one session, GET RESPONSE not counted", "wallet.maxCommands"},
+	{"commands in one session of a view", "wallet.maxViewCommands"},
 	{"GET RESPONSE in a row", "wallet.maxGetResponses"},
 	{"bytes of a command", "wallet.maxCommandBytes"},
 	{"answer to a reading command", "wallet.readTimeout"},

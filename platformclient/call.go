@@ -59,13 +59,17 @@ type answer struct {
 	after  time.Duration
 }
 
-// RequestFacts tells an observer about one transmission. It holds no numbers of
-// cards or orders.
+// RequestFacts tells an observer about one transmission. It holds no card number and
+// nothing of what header and body say.
 type RequestFacts struct {
 	Method   string
 	Route    string // pattern, such as /v1/loads/{id}/result
+	Subject  string // order number, or the order's key, that the path or the question names; may be empty
 	Status   int    // 0 without an answer
 	Code     string // of a failure
+	Sent     int    // bytes of the body
+	Received int    // likewise
+	Started  time.Time
 	Duration time.Duration
 }
 
@@ -179,30 +183,39 @@ func orSent(err error, sent bool) error {
 // transmit sends the same bytes once, and once more after silence where the call
 // allows it. A connection that had been idle and broke without an answer is the
 // usual case of silence, and harmless under one key: it is tried again for every
-// call.
+// call. A platform that is busy and says when to come back is believed, for as long
+// as an answer may take; one that does not say is asked once more.
 func (c *Client) transmit(ctx context.Context, call call, body []byte, key ed25519.PrivateKey, nonce, token string) (answer, error) {
 	request, err := c.build(call, body, key, nonce, token)
 	if err != nil {
 		return answer{}, localError(err)
 	}
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval = 200 * time.Millisecond
-	sentBefore := false
+	growing := backoff.NewExponentialBackOff()
+	growing.InitialInterval = 200 * time.Millisecond
+	wait := &politeBackOff{BackOff: growing}
+	began, sentBefore, vague := time.Now(), false, 0 // vague: failures after which nobody said when to come back
 	result, err := backoff.Retry(ctx, func() (answer, error) {
 		result, reused, err := c.once(ctx, call, request, body)
 		if err == nil && !(call.retry && isOverload(result.status)) {
 			return result, nil
 		}
 		if err == nil {
-			return result, statusError(result)
+			err, sentBefore = statusError(result), true
+		} else {
+			sentBefore = sentBefore || err.Sent
+			err.Sent = sentBefore
+			if err.Kind != KindNetwork || !(call.retry || reused) {
+				return answer{}, backoff.Permanent(err)
+			}
 		}
-		sentBefore = sentBefore || err.Sent
-		err.Sent = sentBefore
-		if err.Kind != KindNetwork || !(call.retry || reused) {
+		if wait.asked = err.RetryAfter; wait.asked == 0 {
+			vague++
+		}
+		if vague > 1 || wait.asked > 0 && time.Since(began)+wait.asked > busyPatience {
 			return answer{}, backoff.Permanent(err)
 		}
 		return answer{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxTries(2))
+	}, backoff.WithBackOff(wait))
 	if err == nil {
 		return result, nil
 	}
@@ -210,6 +223,17 @@ func (c *Client) transmit(ctx context.Context, call call, body []byte, key ed255
 		return answer{}, failure
 	}
 	return answer{}, &Error{Kind: KindNetwork, Code: CodeNetwork, Sent: sentBefore, Err: err}
+}
+
+// politeBackOff waits at least as long as the platform asked.
+type politeBackOff struct {
+	backoff.BackOff
+	asked time.Duration
+}
+
+// NextBackOff implements backoff.BackOff.
+func (p *politeBackOff) NextBackOff() time.Duration {
+	return max(p.asked, p.BackOff.NextBackOff())
 }
 
 // build makes and signs the request that transmit sends.
@@ -281,7 +305,7 @@ func (c *Client) once(ctx context.Context, call call, prepared *http.Request, bo
 	if failure == nil {
 		result.key = call.key
 	}
-	c.observe(call, result, failure, c.now().Sub(start))
+	c.observe(call, len(body), result, failure, start)
 	return result, reused.Load() && failure != nil, failure
 }
 
@@ -311,15 +335,37 @@ func (c *Client) receive(ctx context.Context, request *http.Request, sent func()
 	return result, nil
 }
 
-func (c *Client) observe(call call, result answer, failure *Error, took time.Duration) {
+func (c *Client) observe(call call, sent int, result answer, failure *Error, started time.Time) {
 	if c.config.OnRequest == nil {
 		return
 	}
-	facts := RequestFacts{Method: call.method, Route: call.route, Status: result.status, Duration: took}
-	if failure != nil {
+	facts := RequestFacts{Method: call.method, Route: call.route, Subject: subjectOf(call), Status: result.status,
+		Sent: sent, Received: len(result.body), Started: started, Duration: c.now().Sub(started)}
+	switch {
+	case failure != nil:
 		facts.Code = failure.Code
+	case result.status/100 != 2:
+		facts.Code = statusError(result).Code
 	}
 	c.config.OnRequest(facts)
+}
+
+// subjectOf is the order that a call is about: {id} of its path or, where a request
+// makes an order, the order's key. Other elements of paths are numbers of cards and
+// codes of merchants, which no observer needs.
+func subjectOf(call call) string {
+	switch call.route {
+	case api.PathLoads, api.PathPurchases:
+		if call.method == http.MethodPost {
+			return call.key
+		}
+		return ""
+	}
+	before, after, has := strings.Cut(call.route, "{id}")
+	if !has || len(call.path) < len(before)+len(after) {
+		return ""
+	}
+	return call.path[len(before) : len(call.path)-len(after)]
 }
 
 // questionName is the same for the same question.

@@ -484,7 +484,25 @@ func TestNoSecretReachesErrorsOrObservers(t *testing.T) {
 	require.NotContains(t, err.Error(), "access-")
 	require.Equal(t, api.PathPending, facts[len(facts)-1].Route)
 	for _, fact := range facts {
-		require.NotContains(t, fact.Route, ask().Order.ASN.String())
+		require.NotContains(t, fact.Route+fact.Subject, ask().Order.ASN.String())
+	}
+}
+
+func TestObserversLearnWhichOrder(t *testing.T) {
+	for _, test := range []struct {
+		call call
+		want string
+	}{
+		{call{method: "POST", route: api.PathLoads, path: api.PathLoads, key: "k-1"}, "k-1"},
+		{call{method: "GET", route: api.PathLoads, path: api.PathLoads, key: "k-2"}, ""},
+		{call{method: "POST", route: api.PathResult, path: fill(api.PathResult, "L17"), key: "k-3"}, "L17"},
+		{call{method: "GET", route: api.PathLoad, path: fill(api.PathLoad, "L17")}, "L17"},
+		{call{method: "POST", route: api.PathPurchaseAbandon, path: fill(api.PathPurchaseAbandon, "k-4")}, "k-4"},
+		{call{method: "GET", route: api.PathPending, path: fill(api.PathPending, "00001234567890123456")}, ""},
+		{call{method: "GET", route: api.PathMerchantOrder, path: fill(api.PathMerchantOrder, "4711")}, ""},
+		{call{method: "POST", route: api.PathSession, path: api.PathSession, key: "k-5"}, ""},
+	} {
+		require.Equal(t, test.want, subjectOf(test.call), "%s %s", test.call.method, test.call.route)
 	}
 }
 

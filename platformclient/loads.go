@@ -234,7 +234,7 @@ func (c *Client) loadAnswer(ctx context.Context, result answer) (api.LoadAnswer,
 	if len(told.Leases) > 0 {
 		// Fewer leases only mean another login later; the answer about money counts.
 		if err := c.keepLeases(ctx, told.Leases, c.Session().Device); err != nil {
-			c.observe(call{route: "leases"}, answer{}, localError(err), 0)
+			c.observe(call{route: "leases"}, 0, answer{}, localError(err), c.now())
 		}
 	}
 	return told, nil

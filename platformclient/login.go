@@ -88,7 +88,7 @@ func (c *Client) openSession(ctx context.Context, phone, password string) error 
 		method: http.MethodPost, route: api.PathSession, path: api.PathSession, mark: text,
 		sealed: func(nonce string) (any, error) {
 			seal, err := c.sealLogin(ctx, api.PathSession, nonce, phone, password)
-			return api.SessionRequest{Phone: phone, LoginPWSeal: seal, CompanionSN: c.companion(ctx), ClientVer: c.config.Version, Journal: mark}, err
+			return api.SessionRequest{Phone: phone, LoginPWSeal: seal, ClientVer: c.config.Version, Journal: mark}, err
 		},
 	})
 	if err != nil {
@@ -183,14 +183,18 @@ func (c *Client) forgetLogin(ctx context.Context) error {
 	if err == nil {
 		err = c.storeKept(ctx, kept{Epoch: state.Epoch})
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.access, c.expires = "", time.Time{}
-	c.session = Session{Signers: c.signers, Demo: c.session.Demo}
+	c.dropSession()
 	if err != nil {
 		return localError(err)
 	}
 	return nil
+}
+
+func (c *Client) dropSession() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.access, c.expires = "", time.Time{}
+	c.session = Session{Signers: c.signers, Demo: c.session.Demo}
 }
 
 // token gives an access token for a call. failed is the token that the platform
@@ -262,6 +266,9 @@ func (c *Client) renew(ctx context.Context, stale string, whole bool) error {
 // was none.
 func (c *Client) loginOver(ctx context.Context, refused error) error {
 	if refused == nil {
+		// Another process of this profile may have ended it: the session in memory is
+		// of no use any more, and says so.
+		c.dropSession()
 		return &Error{Kind: KindNotLoggedIn, Code: api.CodeNotLoggedIn}
 	}
 	if err := c.forgetLogin(ctx); err != nil {

@@ -210,7 +210,7 @@ func (c *Client) purchaseAnswer(ctx context.Context, result answer) (api.Purchas
 	if len(told.Leases) > 0 {
 		// Fewer leases only mean another login later; the answer about money counts.
 		if err := c.keepLeases(ctx, told.Leases, c.Session().Device); err != nil {
-			c.observe(call{route: "leases"}, answer{}, localError(err), 0)
+			c.observe(call{route: "leases"}, 0, answer{}, localError(err), c.now())
 		}
 	}
 	return told, nil
@@ -273,7 +273,7 @@ func (s purchaseSubject) matches(statement wallet.PurchaseStatement) bool {
 	if statement.Key == "" && statement.Purchase == "" {
 		return false
 	}
-	if statement.Key != "" && s.key != "" && statement.Key != s.key && s.key != s.purchase {
+	if statement.Key != "" && s.key != "" && statement.Key != s.key && !wallet.MetUnder(s.key, s.purchase) {
 		return false
 	}
 	return statement.Purchase == "" || s.purchase == "" || statement.Purchase == s.purchase

@@ -1,6 +1,8 @@
 package platformclient
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -78,4 +80,76 @@ func TestOldNonceNeedsNoGreeting(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, before+1, greetings())
 	require.False(t, strings.Contains(p.requests("GET /v1/account")[0].nonce, "3"))
+}
+
+// A busy platform is asked again when it wants to be, under the same key and in the
+// same bytes, and not for longer than an answer may take.
+func TestBusyPlatformIsAskedAgainWhenItSays(t *testing.T) {
+	p := newFake(t)
+	synctest.Test(t, func(t *testing.T) {
+		var refusals, asked atomic.Int64
+		var after string
+		client := p.loggedIn(t, func(c *Config) {
+			c.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
+				recorder := httptest.NewRecorder()
+				if asked.Add(1); refusals.Add(-1) >= 0 {
+					if after != "" {
+						recorder.Header().Set("Retry-After", after)
+					}
+					refuse(recorder, http.StatusServiceUnavailable, api.CodeBusy)
+					return recorder.Result(), nil
+				}
+				if req.Body == nil {
+					req.Body = http.NoBody
+				}
+				p.ServeHTTP(recorder, req)
+				return recorder.Result(), nil
+			})
+		})
+		p.handle("POST /v1/loads", func(w http.ResponseWriter, _ seen) { reply(w, 200, p.grantFor(ask())) })
+		for _, row := range []struct {
+			name           string
+			refusals       int64
+			after          string
+			transmissions  int64
+			least, atMost  time.Duration
+			granted        bool
+			retryAfterTold time.Duration
+		}{
+			{"once", 1, "2", 2, 2 * time.Second, 3 * time.Second, true, 0},
+			{"twice", 2, "2", 3, 4 * time.Second, 6 * time.Second, true, 0},
+			{"too often", 100, "2", 4, 4 * time.Second, 7 * time.Second, false, 2 * time.Second},
+			{"for too long", 100, "7", 1, 0, time.Millisecond, false, 7 * time.Second},
+			{"without a word", 100, "", 2, 0, time.Second, false, 0},
+		} {
+			refusals.Store(row.refusals)
+			asked.Store(0)
+			after = row.after
+			start := time.Now()
+			verdict, err := client.Issuer(pin).RequestLoad(t.Context(), ask())
+			took := time.Since(start)
+			require.Equal(t, row.transmissions, asked.Load(), row.name)
+			require.GreaterOrEqual(t, took, row.least, row.name)
+			require.LessOrEqual(t, took, row.atMost, row.name)
+			if row.granted {
+				require.NoError(t, err, row.name)
+				require.NotNil(t, verdict.Granted, row.name)
+				continue
+			}
+			failure, ok := errors.AsType[*Error](err)
+			require.True(t, ok, row.name)
+			require.Equal(t, api.CodeBusy, failure.Code, row.name)
+			require.Equal(t, row.retryAfterTold, failure.RetryAfter, row.name)
+			require.False(t, SurelyNotSent(err), "an unsigned refusal proves nothing")
+		}
+
+		// The card goes while the platform is busy: the order may have been granted.
+		refusals.Store(100)
+		after = "3"
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := client.Issuer(pin).RequestLoad(ctx, ask())
+		require.Error(t, err)
+		require.False(t, SurelyNotSent(err))
+	})
 }

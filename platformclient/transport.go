@@ -23,6 +23,7 @@ const (
 	tlsTimeout     = 3 * time.Second
 	moneyTimeout   = 6 * time.Second  // answer of loads, purchases and attempts, then one retry
 	answerTimeout  = 10 * time.Second // answer of everything else
+	busyPatience   = 6 * time.Second  // how long a busy platform is asked again: a card session lives 15 s
 	nonceLife      = 5 * time.Minute
 	idleTimeout    = 90 * time.Second
 	maxHeaderBytes = 64 << 10
@@ -30,6 +31,9 @@ const (
 
 // errPin means that the certificate is valid but not the platform's.
 var errPin = errors.New("the server's key is none of the two in the platform profile")
+
+// errProxyAddress means that the environment names a proxy in a form that nobody reads.
+var errProxyAddress = errors.New("the address of the proxy in the environment cannot be read")
 
 // newTransport speaks TLS 1.3 only, trusts the profile's CA only, and accepts only
 // a server whose key is pinned. The certificate chain and the host name are checked
@@ -41,6 +45,14 @@ func newTransport(profile api.Profile, proxy func(*http.Request) (*url.URL, erro
 	}
 	if proxy == nil {
 		proxy = http.ProxyFromEnvironment
+	}
+	chosen := proxy
+	proxy = func(request *http.Request) (*url.URL, error) {
+		address, err := chosen(request)
+		if err != nil { // its text holds the address with user and password
+			return nil, errProxyAddress
+		}
+		return address, nil
 	}
 	dialer := &net.Dialer{Timeout: connectTimeout}
 	return &http.Transport{

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"walletcompanion/wallet"
@@ -38,6 +39,12 @@ type kept struct {
 	AccessExpires time.Time `json:"access_expires,omitzero"`
 }
 
+// Names in the vault are platform/‹hash›/device-key and platform/‹hash›/session.
+const (
+	vaultPrefix     = "platform/"
+	deviceKeySuffix = "/device-key"
+)
+
 // vaultNames gives each platform names of its own, so that a token or device key
 // is never shown to another platform than the one it belongs to.
 func vaultNames(signers []wallet.Hex) (device, session string) {
@@ -46,7 +53,7 @@ func vaultNames(signers []wallet.Hex) (device, session string) {
 		hash.Write(signer)
 	}
 	platform := hex.EncodeToString(hash.Sum(nil)[:8])
-	return "platform/" + platform + "/device-key", "platform/" + platform + "/session"
+	return vaultPrefix + platform + deviceKeySuffix, vaultPrefix + platform + "/session"
 }
 
 // loadDeviceKey reads the Ed25519 key of this computer (its 32-byte seed is what
@@ -73,6 +80,25 @@ func loadDeviceKey(ctx context.Context, vault Vault, name string, random io.Read
 		return nil, errors.New("the device key in the vault is damaged")
 	}
 	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// DeviceKeys are the keys by which platforms know this computer, one for each
+// platform that it has met, among the vault's names. It makes none.
+func DeviceKeys(ctx context.Context, vault Vault, names []string) ([]ed25519.PrivateKey, error) {
+	var keys []ed25519.PrivateKey
+	for _, name := range names {
+		if !strings.HasPrefix(name, vaultPrefix) || !strings.HasSuffix(name, deviceKeySuffix) {
+			continue
+		}
+		seed, err := vault.Get(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if len(seed) == ed25519.SeedSize {
+			keys = append(keys, ed25519.NewKeyFromSeed(seed))
+		}
+	}
+	return keys, nil
 }
 
 func (c *Client) loadKept(ctx context.Context) (kept, error) {

@@ -48,6 +48,7 @@ type Trace struct {
 	count  int
 	writer io.Writer
 	err    error // first failure of the writer
+	told   func(Exchange)
 }
 
 // NewTrace returns a trace that remembers the last size exchanges. The writer may be
@@ -63,6 +64,10 @@ func NewTrace(size int, writer io.Writer, redact Redact) *Trace {
 func (t *Trace) Wrap(session Session, readerName string) Session {
 	return &tracedSession{Session: session, trace: t, reader: readerName}
 }
+
+// Tell lets told have every exchange, redacted, on the goroutine of Transmit and after
+// the card has answered. It is set before the first Wrap, and must be quick.
+func (t *Trace) Tell(told func(Exchange)) { t.told = told }
 
 // Recent returns the remembered exchanges, oldest first.
 func (t *Trace) Recent() []Exchange {
@@ -81,7 +86,7 @@ func (t *Trace) Err() error {
 	return t.err
 }
 
-func (t *Trace) record(e Exchange) {
+func (t *Trace) record(e Exchange) Exchange {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.count++
@@ -95,12 +100,16 @@ func (t *Trace) record(e Exchange) {
 	if t.writer != nil && t.err == nil {
 		_, t.err = fmt.Fprintln(t.writer, e)
 	}
+	return e
 }
 
 type tracedSession struct {
 	Session
 	trace  *Trace
 	reader string
+	// asked is the command whose whole answer GET RESPONSE will bring: it was answered
+	// by 61xx without data. nil otherwise.
+	asked []byte
 }
 
 // Transmit implements Session.
@@ -115,10 +124,29 @@ func (s *tracedSession) Transmit(ctx context.Context, command []byte) ([]byte, e
 		}
 		answer = nil
 	}
-	e.Command, e.Answer = s.trace.redact(command, answer)
+	e.Command, e.Answer = s.show(command, answer)
 	if n := len(answer); n >= 2 {
 		e.SW = uint16(answer[n-2])<<8 | uint16(answer[n-1])
 	}
-	s.trace.record(e)
+	e = s.trace.record(e)
+	if s.trace.told != nil {
+		s.trace.told(e)
+	}
 	return answer, err
+}
+
+// show redacts an exchange. What GET RESPONSE (00 C0, card dossier §1.8) brings is
+// redacted as the answer to the command that it continues.
+func (s *tracedSession) show(command, answer []byte) (shownCommand, shownAnswer string) {
+	asked := s.asked
+	s.asked = nil
+	if len(command) > 1 && command[1] == insGetResponse && asked != nil {
+		shownCommand, _ = s.trace.redact(command, nil)
+		_, shownAnswer = s.trace.redact(asked, answer)
+		return shownCommand, shownAnswer
+	}
+	if len(answer) == 2 && answer[0] == 0x61 {
+		s.asked = append([]byte(nil), command...)
+	}
+	return s.trace.redact(command, answer)
 }

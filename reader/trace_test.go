@@ -117,6 +117,29 @@ func TestTrace(t *testing.T) {
 	require.Contains(t, log.String(), `"Reader 1" 805C000204 -> 9000 000016FC`)
 }
 
+// TestTraceOfGetResponse: on a T=0 card the answer comes with a command of its own,
+// and is shown as far as that of the command which it continues.
+func TestTraceOfGetResponse(t *testing.T) {
+	trace := NewTrace(8, nil, nil)
+	var told []Exchange
+	trace.Tell(func(e Exchange) { told = append(told, e) })
+	session := trace.Wrap(&script{answers: [][]byte{
+		raw(t, "6104"), raw(t, "000016FC9000"), // GET BALANCE
+		raw(t, "6108"), raw(t, "D1D2D3D4C1C2C3C49000"), // GET TRANSACTION PROVE
+		raw(t, "C1C2C3C49000"), // GET RESPONSE that continues nothing
+	}}, "T=0")
+	for _, command := range []string{"805C0002", "00C0000004", "805A0002020001", "00C0000008", "00C0000004"} {
+		_, err := session.Transmit(context.Background(), raw(t, command))
+		require.NoError(t, err)
+	}
+	var answers []string
+	for _, e := range told {
+		answers = append(answers, e.Answer)
+	}
+	require.Equal(t, []string{"", "000016FC", "", "********C1C2C3C4", "********"}, answers)
+	require.Equal(t, trace.Recent(), told)
+}
+
 func TestTraceGoesOnWithoutItsWriter(t *testing.T) {
 	trace := NewTrace(4, full{}, nil)
 	session := trace.Wrap(&script{answers: [][]byte{raw(t, "9000"), raw(t, "9000")}}, "r")

@@ -27,7 +27,7 @@ type Accepted struct {
 // CodeGuardRefused. The order is open after each of them.
 func (g *Guard) Accept(granted GrantedScript, signers SignerKeys, arrived time.Time) (Accepted, error) {
 	const op = "grant"
-	if g.session == SessionQuery || g.terms.noCredit {
+	if g.session.reads() || g.terms.noCredit {
 		return Accepted{}, fail(CodeGuardRefused, op, errors.New("this session never credits"))
 	}
 	if !g.initFresh {

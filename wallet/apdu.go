@@ -92,6 +92,7 @@ const (
 	insReadBinary  = 0xB0
 	insReadRecord  = 0xB2
 	insGetResponse = 0xC0
+	insGetData     = 0xCA
 )
 
 // P1 of INITIALIZE.
@@ -129,6 +130,8 @@ func (c Command) Name() string {
 		return "READ RECORD"
 	case insGetResponse:
 		return "GET RESPONSE"
+	case insGetData:
+		return "GET DATA"
 	}
 	return fmt.Sprintf("INS %02X", c.INS)
 }
@@ -138,7 +141,7 @@ func (c Command) Name() string {
 // 6Cxx to one of them leaves open whether it was executed.
 func (c Command) readClass() bool {
 	switch c.INS {
-	case insSelect, insReadBinary, insReadRecord, insGetBalance, insProve:
+	case insSelect, insReadBinary, insReadRecord, insGetBalance, insProve, insGetData:
 		return true
 	}
 	return false

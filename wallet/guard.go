@@ -17,7 +17,14 @@ const (
 	SessionSync  Session = "sync"
 
 	SessionPurchase Session = "purchase"
+
+	// SessionView is a look by service staff: it reads more than a query, and changes
+	// as little.
+	SessionView Session = "view"
 )
+
+// reads reports a session that lets nothing pass that changes a card.
+func (s Session) reads() bool { return s == SessionQuery || s == SessionView }
 
 // Bounds of one session (protocol §2.9 rule 6, §2.11).
 const (
@@ -208,7 +215,7 @@ func (g *Guard) Send(ctx context.Context, c Command) (Response, error) {
 		return Response{}, err
 	}
 	if again, wanted := otherForm(c, response.SW); wanted {
-		if g.sent >= maxCommands {
+		if g.sent >= g.most() {
 			return Response{}, g.refuse(c, "too many commands")
 		}
 		if response, err = g.exchange(ctx, again); err != nil {
@@ -394,7 +401,7 @@ func (g *Guard) useFCISerial() bool {
 
 func (g *Guard) noteASN(asn ASN) {
 	g.asn = &asn
-	if g.session == SessionQuery {
+	if g.session.reads() {
 		return
 	}
 	if g.seen == nil {

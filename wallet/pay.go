@@ -1,6 +1,7 @@
 package wallet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -174,6 +175,7 @@ func (r *run) closePurchase(ctx context.Context, statement *PurchaseStatement) (
 	if stage, settled := stageOfPurchase[statement.State]; settled {
 		if body := statement.ReceiptBody; body != nil && len(body.TAC) > 0 {
 			r.entry.TAC, r.entry.BalanceAfter = body.TAC, body.BalanceAfter
+			r.keepProvenMAC2()
 		}
 		r.entry.Note = statement.Evidence
 		r.finish(ctx, stage)
@@ -199,6 +201,15 @@ func (r *run) closePurchase(ctx context.Context, statement *PurchaseStatement) (
 		return r.stillOpen(fail(CodeOutcomeUnknown, r.op, fmt.Errorf("state %q", statement.State)))
 	}
 	return r.refusedPurchase(ctx, *statement)
+}
+
+// keepProvenMAC2 keeps the MAC2 that GET TRANSACTION PROVE gave beside the TAC that
+// the platform verified: should the platform lose the purchase in a restore, only
+// both together pay it again.
+func (r *run) keepProvenMAC2() {
+	if r.prove != nil && len(r.prove.Data) == 8 && bytes.Equal(r.prove.Data[4:], r.entry.TAC) {
+		r.entry.MAC2 = append(Hex(nil), r.prove.Data[:4]...)
+	}
 }
 
 // refusedPurchase ends a run by a signed refusal. A refused purchase is final for
@@ -229,13 +240,12 @@ func checkPurchaseReceipt(entry Entry, statement PurchaseStatement) error {
 	return nil
 }
 
-// concernsPurchase reports whether a signed statement is about this purchase. An
-// entry that bears the platform's number as its key is another computer's purchase,
-// whose own key is not known here.
+// concernsPurchase reports whether a signed statement is about this purchase. The key
+// of an entry that was only met here (MetUnder) is not the purchase's own.
 func (r *run) concernsPurchase(statement PurchaseStatement) bool {
 	byNumber := r.entry.Order != "" && statement.Purchase == r.entry.Order
 	byKey := statement.Key != "" && statement.Key == r.entry.Key
-	if statement.Key != "" && !byKey && r.entry.Key != r.entry.Order {
+	if statement.Key != "" && !byKey && !MetUnder(r.entry.Key, r.entry.Order) {
 		return false
 	}
 	return byNumber || byKey && r.guard.terms.payment != nil

@@ -14,10 +14,12 @@ func (g *Guard) check(c Command) error {
 	switch {
 	case g.broken != nil:
 		return fail(CodeCardLost, c.Name(), g.broken)
-	case g.sent >= maxCommands:
+	case g.sent >= g.most():
 		return g.refuse(c, "too many commands")
 	case !c.valid():
 		return g.refuse(c, "malformed command")
+	case g.session == SessionView:
+		return g.checkView(c)
 	}
 	switch c.INS {
 	case insSelect:
@@ -58,7 +60,7 @@ func (g *Guard) checkSelect(c Command) error {
 
 // listed returns the profile of this session that has the full name.
 func (g *Guard) listed(name []byte) *Profile {
-	if g.session != SessionQuery {
+	if !g.session.reads() {
 		if g.terms.profile.hasAID(name) {
 			return g.terms.profile
 		}

@@ -26,6 +26,7 @@ func (d Desk) SettlePurchase(ctx context.Context, open OpenPurchase, kept Entry,
 	if err != nil {
 		return run.stillOpen(err)
 	}
+	run.prove = prove
 	statement, err := d.Cashier.SettlePurchase(ctx, PurchaseEvidence{Purchase: open, Prove: prove, Steps: steps, Grant: run.entry.Grant})
 	if err != nil {
 		return run.stillOpen(err)

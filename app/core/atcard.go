@@ -19,15 +19,19 @@ func (c *Core) beginMoney(ctx context.Context) (unlock func(), err error) {
 	if c.Platform == nil {
 		return nil, &Failure{Code: "PROFILE_INCOMPLETE", Err: errors.New("no platform is set up")}
 	}
-	unlock, err = c.LockMoney(ctx)
+	free, err := c.LockMoney(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if unlock == nil { // also when the journal panics
+			free()
+		}
+	}()
 	if err := c.abandonUnasked(ctx); err != nil {
-		unlock()
 		return nil, err
 	}
-	return unlock, nil
+	return free, nil
 }
 
 // meetCard is what every order does before the person is asked: it greets the

@@ -32,6 +32,9 @@ type Config struct {
 	Waiting  func(reader.State)     // called when the program waits for a card; may be nil
 	Trace    func(wallet.TraceLine) // every command, redacted; may be nil
 	AckWait  time.Duration          // how long success waits for the acknowledged result; 3 s in the console
+	// Began is told every operation, and what it returns how that ended: a trace then
+	// says what its commands and requests were for. Either may be nil.
+	Began func(Operation) func(Ending)
 	// BeforeStage and AfterStage are called around every write of the journal; the
 	// window shows progress with them. Either may be nil.
 	BeforeStage func(wallet.Stage)

@@ -140,6 +140,11 @@ var ErrorTable = []ErrorInfo{
 	{"PURCHASE_UNDELIVERED", ExitOpen},
 	{"PURCHASE_DOUBTFUL", ExitOpen},
 	{"PURCHASE_REFUNDED", ExitDeclined},
+	{"BUNDLE_UNSAVED", ExitInternal},
+	{"BUNDLE_DAMAGED", ExitUsage},
+	{"BUNDLE_UNREADABLE", ExitUsage},
+	{"REPLAY_NOTHING", ExitUsage},
+	{"REPLAY_DIFFERS", ExitInternal},
 }
 
 // synonyms are other names for a line of the table: those that a wire gives to its

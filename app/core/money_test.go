@@ -42,6 +42,8 @@ func (c *counter) TakeLease(context.Context) (wallet.Lease, error) {
 	return wallet.Lease{TID: wallet.TerminalNumber{0x31, 0, 0, 0, 0, c.leases}, Epoch: c.session.Epoch}, nil
 }
 
+func (c *counter) Cashier() wallet.Cashier { return nil } // nobody pays in these tests
+
 func (c *counter) Issuer(func(context.Context) (string, error)) wallet.Issuer { return c.issuer }
 
 func (c *counter) Result(_ context.Context, entry wallet.Entry) (wallet.OrderState, wallet.Signed, error) {

@@ -53,10 +53,8 @@ type PayResult struct {
 	Warning         wallet.Code   // the card is debited, but this went wrong afterwards
 }
 
-// Pay pays a merchant's order from the card (消费). It returns without error only
-// when the card is debited and the platform has signed that the goods are
-// delivered. Failures that leave the purchase open say so: see Failure.Open.
-func (c *Core) Pay(ctx context.Context, ask PayAsk) (PayResult, error) {
+// pay is Pay, untold.
+func (c *Core) pay(ctx context.Context, ask PayAsk) (PayResult, error) {
 	return c.purchase(ctx, ask, func(ctx context.Context, _ wallet.Purse) (wallet.MerchantOrder, error) {
 		order, err := c.Platform.MerchantOrder(ctx, ask.OrderCode)
 		if failure := Explain(err); failure != nil && failure.Code == "NOT_FOUND" {
@@ -66,9 +64,8 @@ func (c *Core) Pay(ctx context.Context, ask PayAsk) (PayResult, error) {
 	})
 }
 
-// Unload returns value from the card to the main account (取回余额). It is a purchase
-// at the platform itself, delivered when the main account has the money.
-func (c *Core) Unload(ctx context.Context, ask UnloadAsk) (PayResult, error) {
+// unload is Unload, untold.
+func (c *Core) unload(ctx context.Context, ask UnloadAsk) (PayResult, error) {
 	steps := PayAsk{Confirm: ask.Confirm, PIN: ask.PIN, Progress: ask.Progress}
 	return c.purchase(ctx, steps, func(ctx context.Context, purse wallet.Purse) (wallet.MerchantOrder, error) {
 		return c.Platform.Unload(ctx, purse.ASN, ask.Amount)

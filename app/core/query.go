@@ -17,9 +17,8 @@ type QueryResult struct {
 	Warning error         // the reading could not be kept in the history
 }
 
-// Query reads the card without any network and merges it into the history.
-// onBalance is called as soon as the balance is known; it may be nil.
-func (c *Core) Query(ctx context.Context, onBalance func(wallet.Purse)) (QueryResult, error) {
+// query is Query, untold.
+func (c *Core) query(ctx context.Context, onBalance func(wallet.Purse)) (QueryResult, error) {
 	var result QueryResult
 	err := c.withCard(ctx, func(session reader.Session, info reader.Info) error {
 		began := time.Now()

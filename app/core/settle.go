@@ -124,12 +124,14 @@ func (c *Core) resendAfterRestore(ctx context.Context) {
 	_ = c.Store.PutSetting(ctx, settingEpoch, now)
 }
 
-// resendKept sends every confirmed load of an earlier epoch. The watermark of
+// resendKept sends every confirmed load and purchase of an earlier epoch, and every
+// refund: one that a restore lost has left the card without coming back. The watermark of
 // backups does not shorten the list: it says how far copies of the present books
 // reach, and backups made after the restore raise it over what the restore lost.
 //
-// A load whose TAC nobody here has seen goes with its grant alone: an order that is
-// missing comes back as GRANTED then, and the card's next touch proves it.
+// What was proven without a TAC that is kept here goes with its grant alone: an order
+// that is missing comes back as GRANTED or AUTHORISED then, and the card's next touch
+// proves it.
 func (c *Core) resendKept(ctx context.Context, epoch int) bool {
 	entries, err := c.Store.Entries(ctx, EntryFilter{})
 	if err != nil {
@@ -137,11 +139,9 @@ func (c *Core) resendKept(ctx context.Context, epoch int) bool {
 	}
 	all := true
 	for _, entry := range entries {
-		if entry.Stage != wallet.StageConfirmed || entry.Grant == nil || entry.Epoch >= epoch {
+		settled := entry.Stage == wallet.StageConfirmed || entry.Stage == wallet.StageRefunded
+		if !settled || entry.Grant == nil || entry.Epoch >= epoch {
 			continue // credited ones are in the outbox, open ones bring their grant with the evidence
-		}
-		if entry.IsPurchase() && len(entry.TAC) == 0 {
-			continue // a purchase is brought back by what the card answered alone
 		}
 		send := func() (err error) { _, _, err = c.Platform.Result(ctx, entry); return err }
 		if entry.IsPurchase() {

@@ -51,10 +51,8 @@ func (l SyncLine) Open() bool {
 	return false
 }
 
-// Sync settles what is open for the card on the reader (充值同步): results that
-// wait to be sent, orders whose grant never arrived, and, by the card's own proof,
-// everything else. Nothing open is no error, and needs no card.
-func (c *Core) Sync(ctx context.Context, ask SyncAsk) ([]SyncLine, error) {
+// sync is Sync, untold.
+func (c *Core) sync(ctx context.Context, ask SyncAsk) ([]SyncLine, error) {
 	unlock, err := c.beginMoney(ctx)
 	if err != nil {
 		return nil, err

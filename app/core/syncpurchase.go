@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"walletcompanion/reader"
@@ -68,8 +69,14 @@ func (c *Core) purchaseTargets(entries []wallet.Entry) []target {
 	var targets []target
 	for _, open := range c.Platform.Session().OpenPurchases {
 		// The list is as old as the login: the journal knows what was settled since.
-		if kept := keptPurchase(open, entries); !kept.Stage.Final() {
+		kept := keptPurchase(open, entries)
+		switch {
+		case !kept.Stage.Final():
 			targets = append(targets, target{purchase: &open, kept: kept})
+		case open.Epoch > kept.Epoch:
+			// A restore lost how the purchase ended and opened it again: it is met anew,
+			// like one of another computer, and brings what is kept of it as evidence.
+			targets = append(targets, target{purchase: &open, kept: wallet.Entry{Key: fmt.Sprintf("%s/%d", open.Purchase, open.Epoch)}})
 		}
 	}
 	for _, entry := range entries {

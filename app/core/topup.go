@@ -39,10 +39,8 @@ type TopUpResult struct {
 	Warning        wallet.Code   // success, but this went wrong afterwards
 }
 
-// TopUp loads value onto the card (圈存). It returns without error only when the
-// card has the value and its answer is on disk (or, with a Warning, is known).
-// Failures that leave an order open say so: see Open.
-func (c *Core) TopUp(ctx context.Context, ask TopUpAsk) (TopUpResult, error) {
+// topUp is TopUp, untold.
+func (c *Core) topUp(ctx context.Context, ask TopUpAsk) (TopUpResult, error) {
 	var result TopUpResult
 	unlock, err := c.beginMoney(ctx)
 	if err != nil {

@@ -374,3 +374,22 @@ func (s *Store) PutSetting(ctx context.Context, name, value string) error {
 	return s.exec(ctx, "setting", `INSERT INTO setting (name, value) VALUES (?, ?)
 		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
 }
+
+// Settings returns all preferences by name.
+func (s *Store) Settings(ctx context.Context) (map[string]string, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT name, value FROM setting`)
+	if err != nil {
+		return nil, fmt.Errorf("read the settings: %w", explain(err))
+	}
+	settings := map[string]string{}
+	err = each(rows, func(row scanner) error {
+		var name, value string
+		err := row.Scan(&name, &value)
+		settings[name] = value
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the settings: %w", explain(err))
+	}
+	return settings, nil
+}

@@ -82,12 +82,11 @@ func (s *Store) Put(ctx context.Context, name string, value []byte) error {
 	return nil
 }
 
-// CheckSecrets reports whether every kept secret can be read: nil, or ErrDeviceKey.
-// It tells diagnosis, and a login that is to begin with ForgetSecrets.
-func (s *Store) CheckSecrets(ctx context.Context) error {
+// SecretNames lists the names of the kept secrets.
+func (s *Store) SecretNames(ctx context.Context) ([]string, error) {
 	rows, err := s.db.QueryContext(ctx, `SELECT name FROM secret ORDER BY name`)
 	if err != nil {
-		return fmt.Errorf("read the secrets: %w", explain(err))
+		return nil, fmt.Errorf("read the secrets: %w", explain(err))
 	}
 	var names []string
 	err = each(rows, func(row scanner) error {
@@ -97,7 +96,17 @@ func (s *Store) CheckSecrets(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("read the secrets: %w", explain(err))
+		return nil, fmt.Errorf("read the secrets: %w", explain(err))
+	}
+	return names, nil
+}
+
+// CheckSecrets reports whether every kept secret can be read: nil, or ErrDeviceKey.
+// It tells diagnosis, and a login that is to begin with ForgetSecrets.
+func (s *Store) CheckSecrets(ctx context.Context) error {
+	names, err := s.SecretNames(ctx)
+	if err != nil {
+		return err
 	}
 	for _, name := range names {
 		if _, err := s.Get(ctx, name); err != nil {

@@ -20,6 +20,7 @@ import (
 
 type cardCmd struct {
 	New   cardNewCmd   `cmd:"" help:"Make a virtual card with random keys of its own."`
+	View  cardViewCmd  `cmd:"" help:"Everything that the card on the reader gives without a PIN, for service staff."`
 	Serve cardServeCmd `cmd:"" help:"Put a card into the system's smart card service (vpcd)."`
 }
 

@@ -16,7 +16,9 @@ type completionCmd struct {
 }
 
 // completionScripts ask the program itself which words may come next, so that they
-// never grow stale. Where it names none the shell offers files.
+// never grow stale. Where it names none the shell offers files. The one for zsh serves
+// two ways: read by hand (source) it announces itself; found by zsh in its own folder it
+// is called as the function.
 var completionScripts = map[string]string{
 	"bash": `_walletctl() {
   local IFS=$'\n'
@@ -30,7 +32,7 @@ _walletctl() {
   found=("${(@f)$(walletctl complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
   if [[ -n "$found" ]]; then compadd -a found; else _files; fi
 }
-compdef _walletctl walletctl
+if [[ "$funcstack[1]" == _walletctl ]]; then _walletctl "$@"; else compdef _walletctl walletctl; fi
 `,
 	"fish": `complete -c walletctl -a '(walletctl complete -- (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'
 `,

@@ -70,6 +70,9 @@ func (c *console) fail(err error) int {
 	if err == nil {
 		return core.ExitOK
 	}
+	if code, only := isExit(err); only {
+		return code
+	}
 	failure := core.Explain(err)
 	code := core.InfoOf(failure.Code).Code
 	text := core.Tell(c.texts, failure.Code, failure.Open(), failure.Detail)
@@ -81,6 +84,7 @@ func (c *console) fail(err error) int {
 		if failure.Order != nil {
 			fmt.Fprintf(c.err, "%s: %s, %s, %s\n", c.t("console.order"), orderName(*failure.Order), failure.Order.Amount.Yuan(), failure.Order.ASN.Masked())
 		}
+		c.hint(failure)
 		if c.Verbose || code == "USAGE" || code == "COMPANION_REFUSED" || code == "INTERNAL" || code == "CARD_FILE" {
 			fmt.Fprintf(c.err, "  (%v)\n", err)
 		}

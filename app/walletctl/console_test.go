@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,6 +132,8 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"bareca":    bareCertificate,
 	"notdemo":   notDemo,
 	"secrets":   secrets,
+	"unzip":     unzipOne,
+	"damage":    damageOne,
 }
 
 // oneObject decodes standard output, which must be one JSON object and no more.
@@ -255,6 +259,39 @@ func secrets(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("LOGINPASS", demo.LoginPassword)
 }
 
+// unzipOne: unzip BUNDLE MEMBER OUT takes one file out of a bundle.
+func unzipOne(ts *testscript.TestScript, _ bool, args []string) {
+	archive, err := zip.OpenReader(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer archive.Close()
+	raw, err := fs.ReadFile(archive, args[1])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), raw, 0o600))
+}
+
+// damageOne: damage BUNDLE OUT MEMBER writes the bundle again with one digit of a
+// member changed.
+func damageOne(ts *testscript.TestScript, _ bool, args []string) {
+	archive, err := zip.OpenReader(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer archive.Close()
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	for _, member := range archive.File {
+		raw, err := fs.ReadFile(archive, member.Name)
+		ts.Check(err)
+		if member.Name == args[2] {
+			raw = bytes.Replace(raw, []byte(`"sw":"9000"`), []byte(`"sw":"9001"`), 1)
+		}
+		written, err := w.Create(member.Name)
+		ts.Check(err)
+		_, err = written.Write(raw)
+		ts.Check(err)
+	}
+	ts.Check(w.Close())
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), out.Bytes(), 0o600))
+}
+
 // TestEveryTextOfTheConsoleExists: no command shows a key in place of a text.
 func TestEveryTextOfTheConsoleExists(t *testing.T) {
 	named := regexp.MustCompile(`\.t\("([^"]+)"[,)]|"(console\.[A-Za-z.]+[A-Za-z])"`)
@@ -296,7 +333,7 @@ func TestCandidates(t *testing.T) {
 	}{
 		{[]string{"--", "to"}, []string{"topup"}},
 		{[]string{"--", "platform", "b"}, []string{"backup"}},
-		{[]string{"--", "--json", "card", ""}, []string{"new", "serve"}},
+		{[]string{"--", "--json", "card", ""}, []string{"new", "serve", "view"}},
 		{[]string{"--", "topup", "--amo"}, []string{"--amount"}},
 		{[]string{"--", "--lang", ""}, []string{"en", "zh"}},
 		{[]string{"--", "card", "new", "--variant", "prove-n"}, []string{"prove-none"}},

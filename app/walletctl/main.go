@@ -54,9 +54,13 @@ type commands struct {
 	Orders    ordersCmd    `cmd:"" help:"Where is my money."`
 	Receipt   receiptCmd   `cmd:"" help:"Receipt of an order."`
 	Staff     staffCmd     `cmd:"" help:"Service counter: settle by card, decide with two persons, companions, service."`
+	Diagnose  diagnoseCmd  `cmd:"" help:"Check this computer; with --bundle put together what service staff need."`
+	Explain   explainCmd   `cmd:"" help:"Say in words what a bundle or a trace shows."`
+	Replay    replayCmd    `cmd:"" help:"Play a recorded trace against this program, without a reader and a platform."`
 	Demo      demoCmd      `cmd:"" help:"The whole story on a virtual card and the embedded platform."`
-	Card      cardCmd      `cmd:"" help:"Virtual cards."`
+	Card      cardCmd      `cmd:"" help:"View a card; virtual cards."`
 	Platforms platformCmd  `cmd:"" name:"platform" help:"The embedded reference platform."`
+	Doctor    doctorCmd    `cmd:"" help:"Checks of reader, card, platform and this computer, with what to do."`
 	Errors    errorsCmd    `cmd:"" help:"Error codes with causes and remedies."`
 	Faults    faultsCmd    `cmd:"" help:"Named faults."`
 	Version   versionCmd   `cmd:"" help:"Build facts."`
@@ -64,6 +68,7 @@ type commands struct {
 
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh, fish or powershell."`
 	Complete   completeCmd   `cmd:"" name:"complete" hidden:"" help:"Words that may come next; completion scripts call it."`
+	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page; packages are made with it."`
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -102,7 +107,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	kctx.BindTo(ctx, (*context.Context)(nil))
-	return con.fail(kctx.Run(con, parser, &exited))
+	return con.fail(con.firstAid(ctx, kctx.Run(con, parser, &exited)))
 }
 
 // helpCmd shows help of a command: walletctl help topup.

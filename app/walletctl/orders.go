@@ -10,6 +10,11 @@ import (
 )
 
 type ordersCmd struct {
+	List   ordersListCmd   `cmd:"" default:"withargs" help:"Where is my money."`
+	Report ordersReportCmd `cmd:"" help:"Report a problem with an order: a bundle with a reference number."`
+}
+
+type ordersListCmd struct {
 	Open bool `help:"Only open orders."`
 }
 
@@ -32,7 +37,7 @@ type orderLineObject struct {
 	Delivered *bool            `json:"delivered,omitempty"`
 }
 
-func (cmd ordersCmd) Run(ctx context.Context, con *console) error {
+func (cmd ordersListCmd) Run(ctx context.Context, con *console) error {
 	program, err := con.open(ctx, true)
 	if err != nil {
 		return err

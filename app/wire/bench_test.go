@@ -149,6 +149,11 @@ func milliseconds(d time.Duration) string {
 // servedProgram is a program that talks to a platform with generous limits, and a
 // function that asks the same platform for its greeting over a warm connection.
 func servedProgram(t *testing.T) (program *wire.Program, card string, hello func()) {
+	return servedBehind(t, func(url string) string { return url })
+}
+
+// servedBehind lets the program reach the platform by another address.
+func servedBehind(t *testing.T, address func(url string) string) (program *wire.Program, card string, hello func()) {
 	t.Helper()
 	dir := t.TempDir()
 	policy := mockplatform.DefaultPolicy()
@@ -166,7 +171,7 @@ func servedProgram(t *testing.T) (program *wire.Program, card string, hello func
 	t.Cleanup(func() { server.Close() })
 
 	program, err = wire.Open(t.Context(), wire.Options{
-		Reader: "virtual:" + card, Platform: server.URL, CA: server.ProfileFile, ProfileDir: filepath.Join(dir, "profile"),
+		Reader: "virtual:" + card, Platform: address(server.URL), CA: server.ProfileFile, ProfileDir: filepath.Join(dir, "profile"),
 		DemoCredentials: true, Online: true,
 	})
 	require.NoError(t, err)

@@ -35,9 +35,12 @@ type chipHolder struct{ chip virtualcard.Chip }
 // in the profile's folder.
 const ReaderDemo = "demo"
 
+// demoCardName is that card's file.
+const demoCardName = "demo-card.json"
+
 // demoCard makes the profile's own virtual card at first use.
 func (p *Program) demoCard() (string, error) {
-	path := filepath.Join(p.options.ProfileDir, "demo-card.json")
+	path := filepath.Join(p.options.ProfileDir, demoCardName)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"walletcompanion/app/core"
+	"walletcompanion/app/diag"
 	"walletcompanion/app/store"
 	"walletcompanion/app/store/faultfs"
 	"walletcompanion/platformclient"
@@ -61,6 +62,7 @@ type Program struct {
 	demoDir  string
 	accident *accident
 	points   *pointReporter
+	recorder *diag.Recorder
 	disarm   func() // ends the full disk
 	backup   string // of the embedded platform, for the fault that restores it
 }
@@ -85,6 +87,7 @@ func (p *Program) open(ctx context.Context) (err error) {
 		return &core.Failure{Code: "USAGE", Err: err}
 	}
 	current.Store(p.accident)
+	p.recorder = diag.NewRecorder(p.options.ProfileDir)
 	if err := p.installDisk(); err != nil {
 		return err
 	}
@@ -129,7 +132,7 @@ func (s lostStore) SaveReading(context.Context, core.SavedReading) error { retur
 
 func (p *Program) coreConfig() core.Config {
 	config := core.Config{
-		Readers: p.source.driver, Wanted: p.source.wanted, Store: p.kept, LockMoney: p.lockMoney, Prepare: p.prepare,
+		Readers: p.traced(p.source.driver), Began: p.began, Wanted: p.source.wanted, Store: p.kept, LockMoney: p.lockMoney, Prepare: p.prepare,
 		NewKey: func() string { return uuid.Must(uuid.NewV7()).String() }, CardWait: p.options.CardWait,
 		Notice: func(key string) { p.notice(key, nil) }, Waiting: p.options.Waiting, Trace: p.options.Trace,
 		BeforeStage: p.beforeStage, AfterStage: p.afterStage, Demo: p.profile.Demo,
@@ -161,6 +164,9 @@ func (p *Program) Close() {
 	p.restoreDemo()
 	if p.source != nil {
 		p.source.close()
+	}
+	if p.recorder != nil {
+		p.recorder.Close()
 	}
 	if p.store != nil {
 		p.store.Close()
@@ -276,7 +282,7 @@ func (p *Program) openClient() (err error) {
 	if p.options.DemoCredentials && !p.profile.Demo {
 		return &core.Failure{Code: "DEMO_CREDENTIALS_REFUSED"}
 	}
-	config := platformclient.Config{Profile: p.profile, Vault: p.store, Version: Version, DeviceName: deviceName(), Journal: p.store.Mark, Companion: p.companion,
+	config := platformclient.Config{Profile: p.profile, Vault: p.store, Version: Version, DeviceName: deviceName(), Journal: p.store.Mark, OnRequest: p.recordRequest, Companion: p.companion,
 		OnReceipt: func(order string, receipt wallet.Signed) {
 			_ = p.store.PutReceipt(context.Background(), order, receipt)
 		}}

@@ -84,7 +84,7 @@ type DeviceRequest struct {
 	LoginPWSeal []byte     `json:"login_pw_seal"`
 	DeviceKey   wallet.Hex `json:"device_key"` // Ed25519 public key, 32 bytes
 	DeviceName  string     `json:"device_name"`
-	CompanionSN string     `json:"companion_sn,omitempty"`
+	CompanionSN string     `json:"companion_sn,omitempty"` // serial of the reader; empty: the device key stands for it
 }
 
 // DeviceAnswer names the enrolled device.
@@ -97,7 +97,6 @@ type DeviceAnswer struct {
 type SessionRequest struct {
 	Phone       string      `json:"phone"`
 	LoginPWSeal []byte      `json:"login_pw_seal"`
-	CompanionSN string      `json:"companion_sn,omitempty"`
 	ClientVer   string      `json:"client_ver"`
 	Journal     JournalMark `json:"journal"`
 }

@@ -73,19 +73,22 @@ func authNone(*call) (*reply, error) { return nil, nil }
 
 // authDevice wants a request that an enrolled device signed.
 func authDevice(c *call) (*reply, error) {
-	return c.verify(func(keyID string) (ed25519.PublicKey, error) {
-		var key []byte
-		var state string
-		err := c.p.store.View(c.ctx, func(tx *Tx) error {
-			_, err := tx.row(`SELECT device, user, public_key, state FROM devices WHERE thumbprint = ?`, []any{keyID},
-				&c.sender.device, &c.sender.user, &key, &state)
-			return err
-		})
-		if err == nil && (key == nil || state != stateActive) {
-			err = errUnknownDevice
-		}
+	return c.verify(func(keyID string) (key ed25519.PublicKey, err error) {
+		err = c.p.store.View(c.ctx, func(tx *Tx) error { key, err = c.findDevice(tx, keyID); return err })
 		return key, err
 	})
+}
+
+// findDevice gives the key of an enrolled device and notes whose it is.
+func (c *call) findDevice(tx *Tx, keyID string) (ed25519.PublicKey, error) {
+	var key []byte
+	var state string
+	_, err := tx.row(`SELECT device, user, public_key, state FROM devices WHERE thumbprint = ?`, []any{keyID},
+		&c.sender.device, &c.sender.user, &key, &state)
+	if err == nil && (key == nil || state != stateActive) {
+		err = errUnknownDevice
+	}
+	return key, err
 }
 
 var errUnknownDevice = errors.New("no enrolled device has this key")
@@ -110,24 +113,27 @@ func (c *call) verify(lookup func(string) (ed25519.PublicKey, error)) (*reply, e
 }
 
 // authSession wants a device's signature and an access token of this very device.
+// Both rows are read in one snapshot; the signature is judged first.
 func authSession(c *call) (*reply, error) {
-	if refusal, err := authDevice(c); err != nil || refusal != nil {
-		return refusal, err
-	}
 	token, found := strings.CutPrefix(c.req.Header.Get(authorization), bearer)
-	if !found {
-		return refused(http.StatusUnauthorized, api.CodeNotLoggedIn, "log in first"), nil
-	}
 	hash := sha256.Sum256([]byte(token))
 	var device string
 	var expires int64
-	err := c.p.store.View(c.ctx, func(tx *Tx) error {
-		_, err := tx.row(`SELECT device, expires FROM tokens WHERE hash = ? AND kind = 'access'`, []any{hash[:]}, &device, &expires)
-		return err
+	refusal, err := c.verify(func(keyID string) (key ed25519.PublicKey, err error) {
+		err = c.p.store.View(c.ctx, func(tx *Tx) error {
+			if key, err = c.findDevice(tx, keyID); err != nil || !found {
+				return err
+			}
+			_, err = tx.row(`SELECT device, expires FROM tokens WHERE hash = ? AND kind = 'access'`, []any{hash[:]}, &device, &expires)
+			return err
+		})
+		return key, err
 	})
 	switch {
-	case err != nil:
-		return nil, err
+	case err != nil || refusal != nil:
+		return refusal, err
+	case !found:
+		return refused(http.StatusUnauthorized, api.CodeNotLoggedIn, "log in first"), nil
 	case device == "" || c.p.now().UnixMilli() >= expires:
 		return refused(http.StatusUnauthorized, api.CodeNotLoggedIn, "the session has ended; log in again"), nil
 	case device != c.sender.device:

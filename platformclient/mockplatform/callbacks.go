@@ -66,7 +66,7 @@ func (p *Platform) DeliverCallbacks(ctx context.Context) (delivered int, err err
 		return 0, err
 	}
 	for _, one := range rows {
-		told := postCallback(ctx, one.url, one.purchase, one.body)
+		told := p.postCallback(ctx, one.url, one.purchase, one.body)
 		if told {
 			delivered++
 		}
@@ -84,7 +84,7 @@ func (p *Platform) DeliverCallbacks(ctx context.Context) (delivered int, err err
 
 // postCallback tells a merchant once. Redirections are not followed: the address was
 // checked when the order was made, another one was not.
-func postCallback(ctx context.Context, address, purchase string, body []byte) bool {
+func (p *Platform) postCallback(ctx context.Context, address, purchase string, body []byte) bool {
 	if !callbackAllowed(address) {
 		return false
 	}
@@ -96,7 +96,10 @@ func postCallback(ctx context.Context, address, purchase string, body []byte) bo
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set(api.HeaderIdempotencyKey, purchase)
-	transport := &http.Transport{DisableKeepAlives: true}
+	transport := p.config.Callbacks
+	if transport == nil {
+		transport = &http.Transport{DisableKeepAlives: true}
+	}
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	response, err := client.Do(request)
 	if err != nil {

@@ -49,6 +49,21 @@ func purchaseScript(profile cardProfile) wallet.Script {
 	return script
 }
 
+// signScripts signs what every session answer publishes. The scripts change only with
+// the program, so that once for each start is enough.
+func (p *Platform) signScripts() (signed []wallet.Signed, err error) {
+	for _, profile := range cardProfiles {
+		for _, script := range []wallet.Script{openScript(profile), purchaseScript(profile)} {
+			one, err := p.sign(wallet.DomainScript, script)
+			if err != nil {
+				return nil, err
+			}
+			signed = append(signed, one)
+		}
+	}
+	return signed, nil
+}
+
 // openStepASN and openStepInit are places in the answers to openScript.
 const (
 	openStepASN  = 1
@@ -96,6 +111,7 @@ type card struct {
 	profile      string
 	opening      *wallet.Fen
 	floor        uint16
+	restoredSeq  *uint16 // proven counter at the first restore; nil: there was none
 	touchedEpoch int
 	excess       wallet.Fen
 	wrongDay     string
@@ -105,9 +121,9 @@ type card struct {
 func findCard(tx *Tx, asn wallet.ASN) (*card, error) {
 	k := &card{asn: asn}
 	var opening sql.NullInt64
-	found, err := tx.row(`SELECT user, state, grey, type_refused, profile, opening, floor_seq, touched_epoch, excess, wrong_day, wrongs
+	found, err := tx.row(`SELECT user, state, grey, type_refused, profile, opening, floor_seq, restored_seq, touched_epoch, excess, wrong_day, wrongs
 		FROM cards WHERE asn = ?`, []any{asn.String()}, &k.user, &k.state, &k.grey, &k.typeRefused, &k.profile, &opening, &k.floor,
-		&k.touchedEpoch, &k.excess, &k.wrongDay, &k.wrongs)
+		&k.restoredSeq, &k.touchedEpoch, &k.excess, &k.wrongDay, &k.wrongs)
 	if err != nil || !found {
 		return nil, err
 	}

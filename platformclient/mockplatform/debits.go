@@ -2,7 +2,6 @@ package mockplatform
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 
 	"walletcompanion/platformclient/api"
@@ -17,6 +16,7 @@ type debiting struct {
 	tx       *Tx
 	c        *call
 	purchase *purchase
+	grant    *wallet.PurchaseGrant // as the sender brought it; nil: none
 	card     *card
 	load     *order // an open load of the card
 
@@ -53,7 +53,14 @@ func reportDebit(c *call) (reply, error) {
 		if !ok {
 			return nil, nil
 		}
-		return nil, s.checkProbe(loadCommand{probeAmount, s.purchase.probe}, answer)
+		// The card was asked over the probe of the grant, which a restore has replaced
+		// since, where there was one: the answer proves nothing then, and is no wrong
+		// evidence either.
+		probe := s.purchase.probe
+		if s.grant != nil {
+			probe = s.grant.ProbeTID
+		}
+		return nil, s.checkProbe(loadCommand{probeAmount, probe}, answer)
 	})
 }
 
@@ -153,14 +160,12 @@ func (p *Platform) startDebiting(tx *Tx, c *call, signed *wallet.Signed) (*debit
 		}
 	}
 	switch {
-	case errors.Is(err, errOtherOpen):
-		return nil, refused(http.StatusConflict, api.CodePendingPurchase, refusalText(api.CodePendingPurchase)), nil
 	case err != nil:
 		return nil, nil, err
 	case b == nil:
 		return nil, refused(http.StatusNotFound, api.CodeNotFound, "there is no such purchase"), nil
 	}
-	s := &debiting{p: p, tx: tx, c: c, purchase: b}
+	s := &debiting{p: p, tx: tx, c: c, purchase: b, grant: grant}
 	if s.card, err = findCard(tx, b.asn); err != nil {
 		return nil, nil, err
 	}
@@ -236,18 +241,28 @@ func (p *Platform) purchaseFacts(tx *Tx, b *purchase, k *card) (rules.Purchase, 
 			return facts, err
 		}
 	}
+	_, err = tx.row(`SELECT COALESCE(SUM(amount), 0) FROM uploads WHERE asn = ? AND received >= ?`, []any{b.asn.String(), b.created.UnixMilli()}, &facts.Uploaded)
+	if err != nil {
+		return facts, err
+	}
 	if facts.Probed {
-		// Purchases made before the touch and uploaded since explain a part.
-		var uploaded int64
-		_, err = tx.row(`SELECT COALESCE(SUM(amount), 0) FROM uploads WHERE asn = ? AND received > ? AND time <= ?`,
-			[]any{b.asn.String(), b.probed.UnixMilli(), b.probed.UnixMilli()}, &uploaded)
+		// Purchases made before the touch and uploaded since explain a part. Those that
+		// the clocks cannot place before or after it explain it perhaps.
+		var surely, perhaps int64
+		_, err = tx.row(`SELECT COALESCE(SUM(CASE WHEN time <= ? THEN amount ELSE 0 END), 0), COALESCE(SUM(amount), 0)
+			FROM uploads WHERE asn = ? AND received > ? AND time <= ?`,
+			[]any{b.probed.Add(-shopClock).UnixMilli(), b.asn.String(), b.probed.UnixMilli(), b.probed.Add(shopClock).UnixMilli()}, &surely, &perhaps)
 		if err != nil {
 			return facts, err
 		}
-		facts.Unexplained = b.unexplained - wallet.Fen(uploaded)
+		facts.Unexplained, facts.UnexplainedLeast = b.unexplained-wallet.Fen(surely), b.unexplained-wallet.Fen(perhaps)
 	}
 	var other string
 	facts.OtherDoubt, err = tx.row(`SELECT id FROM purchases WHERE asn = ? AND state = 'SUSPENSE' AND id <> ?`, []any{b.asn.String(), b.id}, &other)
+	if err != nil {
+		return facts, err
+	}
+	facts.OtherOpen, err = tx.row(`SELECT id FROM purchases WHERE asn = ? AND state IN ('AUTHORISED', 'DOUBTFUL') AND id <> ?`, []any{b.asn.String(), b.id}, &other)
 	return facts, err
 }
 
@@ -275,7 +290,9 @@ func (s *debiting) decide() (reply, error) {
 	}
 	b := s.purchase
 	decision := rules.DecidePurchase(facts, s.proof, s.p.config.Rules)
-	s.remember(decision)
+	if err := s.remember(decision); err != nil {
+		return reply{}, err
+	}
 	if decision.Alarm {
 		if err := s.p.alarm(s.tx, string(decision.Cause), b.id); err != nil {
 			return reply{}, err
@@ -298,7 +315,7 @@ func (s *debiting) decide() (reply, error) {
 }
 
 // remember writes down what this contact has proven for later ones.
-func (s *debiting) remember(decision rules.PurchaseDecision) {
+func (s *debiting) remember(decision rules.PurchaseDecision) (err error) {
 	b := s.purchase
 	if decision.CountWrong {
 		b.wrongs++
@@ -312,8 +329,10 @@ func (s *debiting) remember(decision rules.PurchaseDecision) {
 	b.mac2Seen = b.mac2Seen || decision.KeepMAC2
 	s.card.floor = max(s.card.floor, decision.RaiseFloor)
 	if decision.Unexplained != nil && s.authentic {
-		b.unexplained, b.balance, b.probed = *decision.Unexplained, s.answer.balance, s.p.now()
+		b.unexplained, b.balance = *decision.Unexplained, s.answer.balance
+		b.probed, err = s.p.afterwards(s.tx, `SELECT COALESCE(MAX(received), 0) FROM uploads WHERE asn = ?`, b.asn.String())
 	}
+	return err
 }
 
 // carryOut moves the purchase and gives the code of the answer.

@@ -19,7 +19,7 @@ import (
 // logged in. No body makes the platform fail, hold money without the payment
 // password, or answer in another form than the interface has.
 func FuzzHandler(f *testing.F) {
-	w := newWorld(f)
+	w := newWorld(f, func(c *Config) { c.HashCost = HashCost{MemoryKiB: 8, Passes: 1} }) // the most inputs for its time
 	k := w.card(serial, virtualcard.Spec{})
 	c := w.teller(testPhone)
 	main := w.balance(mainAccount(c.session.User))

@@ -23,10 +23,6 @@ type reply struct {
 // 500, not signed, and means "unknown".
 type handlerFunc func(*call) (reply, error)
 
-// maxAtOnce is how many requests are worked on at once. More are told to come back
-// rather than made to wait for longer than their card stays on the reader.
-const maxAtOnce = 512
-
 // errDied means that a hook let the platform die: no answer leaves.
 var errDied = errors.New("the platform died")
 
@@ -100,19 +96,22 @@ func (p *Platform) routes() http.Handler {
 
 // serve wraps a handler: body, sender, answer, and the cut when the platform dies.
 func (p *Platform) serve(route string, auth authFunc, handler handlerFunc) http.Handler {
+	in := laneOf(route)
+	gate := p.gateOf(in)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		select {
-		case p.places <- struct{}{}:
-			defer func() { <-p.places }()
-		default:
-			p.write(w, failure(http.StatusServiceUnavailable, api.CodeBusy, "the platform is busy; try again in a second"))
-			return
-		}
+		// The body first: a sender that is slow to tell what it wants takes no place.
 		body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, api.MaxBody))
 		if err != nil {
 			p.write(w, failure(http.StatusRequestEntityTooLarge, api.CodeTooLarge, "the body is too large"))
 			return
 		}
+		if !gate.enter(req.Context(), in) {
+			w.Header().Set("Retry-After", gate.retryAfter())
+			p.write(w, failure(http.StatusServiceUnavailable, api.CodeBusy, "the platform is busy; try again in a few seconds"))
+			return
+		}
+		began := time.Now()
+		defer func() { gate.leave(time.Since(began)) }()
 		// A client that goes away does not stop a transaction half-way.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), 30*time.Second)
 		defer cancel()
@@ -145,7 +144,7 @@ func (p *Platform) write(w http.ResponseWriter, answer reply) {
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
 	header.Set(api.HeaderNonce, p.newNonce(p.now(), p.epoch))
-	if answer.status == http.StatusServiceUnavailable || answer.status == http.StatusTooManyRequests {
+	if overloaded := answer.status == http.StatusServiceUnavailable || answer.status == http.StatusTooManyRequests; overloaded && header.Get("Retry-After") == "" {
 		header.Set("Retry-After", "1")
 	}
 	w.WriteHeader(answer.status)

@@ -29,6 +29,9 @@ func requestLoad(c *call) (reply, error) {
 	}
 	core := api.OrderCore{ASN: request.Card.ASN, Amount: request.Amount, Fee: request.Fee, Source: request.Source, Key: c.key}
 	hash := api.OrderCoreHash(core)
+	// The seal costs most of what needs no database: it is opened before others have
+	// to wait for the write lock, and judged in its turn.
+	password := c.p.openPayment(core, request.PaySeal)
 	var answer reply
 	err := c.update(func(tx *Tx) error {
 		kept, err := c.p.stored(tx, c.sender.user, api.PathLoads, c.key)
@@ -47,7 +50,7 @@ func requestLoad(c *call) (reply, error) {
 			answer = failure(http.StatusForbidden, api.CodeJournalConflict, "this profile exists twice; enrol the device again with an SMS code")
 			return nil
 		}
-		answer, err = c.p.decideLoad(tx, c, request, core)
+		answer, err = c.p.decideLoad(tx, &loading{p: c.p, tx: tx, c: c, request: request, core: core, password: password})
 		return err
 	})
 	return answer, err
@@ -56,13 +59,12 @@ func requestLoad(c *call) (reply, error) {
 // decideLoad grants or declines, and stores the answer under the key. A terminal
 // number that cannot be used is signed as declined but not stored: the very same
 // request can never be granted, and the same order may come with another number.
-func (p *Platform) decideLoad(tx *Tx, c *call, request api.LoadRequest, core api.OrderCore) (reply, error) {
-	load := &loading{p: p, tx: tx, c: c, request: request, core: core}
+func (p *Platform) decideLoad(tx *Tx, load *loading) (reply, error) {
 	found, err := load.check()
 	if err != nil {
 		return reply{}, err
 	}
-	hash := api.OrderCoreHash(core)
+	c, hash := load.c, api.OrderCoreHash(load.core)
 	if found == nil {
 		answer, err := load.grant()
 		if err != nil {
@@ -93,11 +95,12 @@ func (p *Platform) decline(key, request string, found *refusal) (reply, error) {
 
 // loading is one request for a grant on its way through the checks of §2.14.
 type loading struct {
-	p       *Platform
-	tx      *Tx
-	c       *call
-	request api.LoadRequest
-	core    api.OrderCore
+	p        *Platform
+	tx       *Tx
+	c        *call
+	request  api.LoadRequest
+	core     api.OrderCore
+	password openedSeal
 
 	account *account
 	card    *card
@@ -255,8 +258,20 @@ func (l *loading) checkLimits() (*refusal, error) {
 	return l.p.checkLimits(l.tx, l.order, l.answer.balance)
 }
 
-// checkPassword opens the seal, which fits this very order only, and compares the
-// six digits. The third wrong try locks until the next business day.
+// openedSeal is what a payment seal held.
+type openedSeal struct {
+	digits string
+	opened bool
+}
+
+// openPayment opens a seal, which fits its very own order only.
+func (p *Platform) openPayment(core api.OrderCore, seal []byte) openedSeal {
+	digits, err := api.OpenPayment(p.sealKey, core, seal)
+	return openedSeal{digits: digits, opened: err == nil}
+}
+
+// checkPassword compares the six digits. The third wrong try locks until the next
+// business day.
 func (l *loading) checkPassword() (*refusal, error) {
 	now := l.p.now()
 	today, wrongs := businessDay(now), l.account.payWrongs
@@ -266,12 +281,11 @@ func (l *loading) checkPassword() (*refusal, error) {
 	if wrongs >= payTries {
 		return lockedUntil(l.p), nil
 	}
-	digits, err := api.OpenPayment(l.p.sealKey, l.core, l.request.PaySeal)
-	if err != nil {
+	if !l.password.opened {
 		// A seal of another order tests no password, and costs no try.
 		return refuse(api.CodeDeclined), nil
 	}
-	if subtle.ConstantTimeCompare(l.p.peppered("payment", l.account.paySalt, digits), l.account.payMAC) == 1 {
+	if subtle.ConstantTimeCompare(l.p.peppered("payment", l.account.paySalt, l.password.digits), l.account.payMAC) == 1 {
 		if l.account.payWrongs == 0 {
 			return nil, nil
 		}

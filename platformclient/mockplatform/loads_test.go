@@ -3,7 +3,6 @@ package mockplatform
 import (
 	"encoding/hex"
 	"encoding/json"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,17 +106,4 @@ func TestPlatform_KeepsNoMAC2InClear(t *testing.T) {
 		require.NotContains(t, string(data), c.session.AccessToken)
 	}
 	require.True(t, found, "the order is in these files")
-}
-
-func TestHandler_OverloadIsToldToComeBack(t *testing.T) {
-	w := newWorld(t)
-	c := w.teller(testPhone)
-	for range maxAtOnce {
-		w.p.places <- struct{}{}
-	}
-	answer := c.get(api.PathAccount)
-	require.Equal(t, http.StatusServiceUnavailable, answer.Code)
-	require.NotEmpty(t, answer.Header().Get("Retry-After"))
-	<-w.p.places
-	require.Equal(t, http.StatusOK, c.get(api.PathAccount).Code)
 }

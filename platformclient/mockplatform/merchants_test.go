@@ -127,10 +127,10 @@ func TestMerchant_RefusesWhatThePlatformDidNotSign(t *testing.T) {
 	require.NoError(t, err)
 	forged, err := wallet.Sign(api.DomainShopCallback, api.ShopCallback{Purchase: "P1", State: wallet.PurchasePaid}, key)
 	require.NoError(t, err)
-	require.False(t, postCallback(t.Context(), address, "P1", mustJSON(t, forged)))
+	require.False(t, w.p.postCallback(t.Context(), address, "P1", mustJSON(t, forged)))
 	other, err := w.p.sign(wallet.DomainOffer, api.ShopCallback{Purchase: "P1", State: wallet.PurchasePaid})
 	require.NoError(t, err)
-	require.False(t, postCallback(t.Context(), address, "P1", mustJSON(t, other)), "signed for another purpose")
+	require.False(t, w.p.postCallback(t.Context(), address, "P1", mustJSON(t, other)), "signed for another purpose")
 	require.Empty(t, m.delivered)
 }
 
@@ -158,7 +158,7 @@ func TestMerchant_CallbacksStayOnHTTPSAndLoopback(t *testing.T) {
 	m, address := w.sampleMerchant()
 	redirect := httptest.NewServer(http.RedirectHandler(address, http.StatusTemporaryRedirect))
 	t.Cleanup(redirect.Close)
-	require.False(t, postCallback(t.Context(), redirect.URL, "P1", []byte("{}")))
+	require.False(t, w.p.postCallback(t.Context(), redirect.URL, "P1", []byte("{}")))
 	require.Zero(t, m.calls)
 }
 

@@ -270,12 +270,13 @@ func (y *paying) authorise() (reply, error) {
 		id: "P" + id, key: y.c.key, user: y.account.id, device: y.c.sender.device, asn: y.card.asn, profile: y.request.Card.Profile,
 		merchantOrder: y.order.code, merchant: y.order.merchant, goods: y.order.goods, amount: y.order.amount, unload: y.order.unload,
 		state: wallet.PurchaseAuthorised, claimed: y.answer.balance, probe: probe, probeEpoch: p.epoch, created: p.now(),
-		unopened: y.card.opening == nil, restored: y.card.touchedEpoch < p.epoch, floor: y.card.floor,
+		unopened: y.card.opening == nil,
 		debit: debitCommand{
 			amount: y.order.amount, terminal: y.request.Open.TID, serial: binary.BigEndian.Uint32(p.draw(4)), number: y.answer.number,
 			random: y.answer.random, at: p.now().Truncate(time.Second), // what the card writes has no fractions
 		},
 	}
+	b.restoredOn(y.card)
 	granted, err := p.grantPurchase(tx, b, y.request.Card.KeyIndex)
 	if err != nil {
 		return reply{}, err

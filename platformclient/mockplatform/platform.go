@@ -57,6 +57,15 @@ type Config struct {
 	Hooks  Hooks
 	Policy *api.Policy // nil: DefaultPolicy
 	Rules  rules.Rules // the zero value is the platform's own set
+	AtOnce int         // requests worked on at once, further ones wait or are refused; 0: 64
+
+	// Callbacks carries what merchants are told; nil: the network.
+	Callbacks http.RoundTripper
+
+	// HashCost of new and known passwords; the zero value is DefaultHashCost. It
+	// belongs to the directory: hashes of another cost do not fit. Only tests whose
+	// passwords protect nothing take less.
+	HashCost HashCost
 }
 
 // Platform is a reference platform over one directory. Several processes may open
@@ -70,9 +79,11 @@ type Platform struct {
 	sealer  sealer
 	hsm     *hsm
 	signers [2]ed25519.PrivateKey
+	scripts []wallet.Signed // published, signed once
 	sealKey hpke.PrivateKey
 	hashing chan struct{} // two Argon2id at a time
-	places  chan struct{} // maxAtOnce requests at a time
+	work    *gate         // of all requests but
+	logins  *gate         // those that hash passwords
 	senders *senderLimit
 	handler http.Handler
 	listed  []Route       // what handler serves
@@ -110,8 +121,14 @@ func Open(config Config) (*Platform, error) {
 	if config.Random == nil {
 		config.Random = rand.Reader
 	}
+	if config.HashCost == (HashCost{}) {
+		config.HashCost = DefaultHashCost()
+	}
 	p := &Platform{config: config, policy: DefaultPolicy(), senders: newSenderLimit(), paid: make(chan struct{}, 1)}
-	p.hashing, p.places = make(chan struct{}, 2), make(chan struct{}, maxAtOnce)
+	if config.AtOnce <= 0 {
+		config.AtOnce = defaultAtOnce
+	}
+	p.hashing, p.work, p.logins = make(chan struct{}, 2), newGate(config.AtOnce), newGate(loginsAtOnce)
 	if config.Policy != nil {
 		p.policy = *config.Policy
 	}
@@ -136,6 +153,9 @@ func Open(config Config) (*Platform, error) {
 		return nil, errors.Join(err, p.lock.Unlock())
 	}
 	p.handler = p.routes()
+	if p.scripts, err = p.signScripts(); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	if err = p.store.View(context.Background(), func(tx *Tx) (err error) { p.epoch, err = readEpoch(tx); return err }); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}

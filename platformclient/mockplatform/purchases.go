@@ -29,7 +29,7 @@ type purchase struct {
 	probeEpoch            int
 	unopened              bool   // the books did not know the balance of the card when it was authorised
 	restored              bool   // a restore may have lost loads of the card
-	floor                 uint16 // the card's proven counter when the books were known to be whole
+	floor                 uint16 // the card's proven counter when the books were known to be whole: at the first restore, if any
 	tac                   []byte // once it has verified
 	mac2Seen              bool
 	probed                time.Time // zero: no balance was authenticated over the probe
@@ -191,6 +191,9 @@ func (b *purchase) debited() *bool {
 	}
 	return &known
 }
+
+// shopClock is how far the clock of a shop's terminal may be from ours.
+const shopClock = 15 * time.Minute
 
 // uploadWindow is how long shops may take to upload offline purchases.
 const uploadWindow = 30 * 24 * time.Hour

@@ -157,6 +157,9 @@ func startEpoch(database string, highest int) (BackupReport, error) {
 				return err
 			}
 		}
+		if err := tx.exec(`UPDATE cards SET restored_seq = COALESCE(restored_seq, floor_seq)`); err != nil {
+			return err
+		}
 		if err := p.restorePurchases(tx); err != nil {
 			return err
 		}
@@ -273,6 +276,17 @@ func (p *Platform) rebuildOrder(tx *Tx, k *card, grant wallet.Grant) (*order, er
 	return o, p.holdAgain(tx, o, true)
 }
 
+// restoredOn notes from where on the loads of the card may be missing in the books.
+// It is where the first restore left the card's counter, not where it is now: a later
+// load may come back before an earlier one, and the one that is still missing would
+// hide a debit.
+func (b *purchase) restoredOn(k *card) {
+	b.floor = k.floor
+	if k.restoredSeq != nil {
+		b.restored, b.floor = true, *k.restoredSeq
+	}
+}
+
 // restorePurchases gives every open purchase a probe of the present epoch. What the
 // card was proven to be before the restore is kept: loads may have been lost since.
 func (p *Platform) restorePurchases(tx *Tx) error {
@@ -286,10 +300,10 @@ func (p *Platform) restorePurchases(tx *Tx) error {
 			if err != nil {
 				return err
 			}
-			b.restored = true
 			if k != nil {
-				b.floor = k.floor
+				b.restoredOn(k)
 			}
+			b.restored = true
 		}
 		if err := p.freshPurchaseProbe(tx, b); err != nil {
 			return err
@@ -312,14 +326,16 @@ func (p *Platform) freshPurchaseProbe(tx *Tx, b *purchase) (err error) {
 // rebuildPurchase brings back a purchase that a restore lost, from a grant that this
 // platform signed in an earlier epoch: AUTHORISED, with a fresh probe. TAC and MAC2
 // can be verified again, since the grant names the card's random. The merchant's
-// order may be another's by now; the proof of debit is refunded then.
+// order may be another's by now; the proof of debit is refunded then. Beside another
+// open purchase of the card it comes back in SUSPENSE, where a complete proof still
+// settles it, and keeps the other one from being given the money that it took.
 func (p *Platform) rebuildPurchase(tx *Tx, grant wallet.PurchaseGrant) (*purchase, error) {
 	if grant.Epoch >= p.epoch || len(grant.Random) != 4 {
 		return nil, nil
 	}
 	other, err := findPurchase(tx, `state IN ('AUTHORISED', 'DOUBTFUL') AND asn = ?`, grant.ASN.String())
-	if err != nil || other != nil {
-		return nil, errOr(err, errOtherOpen)
+	if err != nil {
+		return nil, err
 	}
 	k, err := findCard(tx, grant.ASN)
 	if err != nil {
@@ -334,12 +350,14 @@ func (p *Platform) rebuildPurchase(tx *Tx, grant wallet.PurchaseGrant) (*purchas
 	b := &purchase{
 		id: grant.Purchase, key: grant.Key, user: grant.User, asn: grant.ASN, profile: k.profile, merchantOrder: grant.MerchantOrder,
 		merchant: grant.Merchant, goods: grant.Goods, amount: grant.Amount, unload: grant.Unload, state: wallet.PurchaseAuthorised,
-		claimed: grant.Balance, probeEpoch: p.epoch, unopened: k.opening == nil, restored: true, floor: k.floor, created: grant.Issued,
+		claimed: grant.Balance, probeEpoch: p.epoch, unopened: k.opening == nil, created: grant.Issued,
 		debit: debitCommand{
 			amount: grant.Amount, terminal: grant.Terminal, serial: grant.TerminalSerial, number: grant.Number,
 			random: [4]byte(grant.Random), at: grant.Issued,
 		},
 	}
+	b.restoredOn(k)
+	b.restored = true
 	again, err := findPurchase(tx, `user = ? AND key = ?`, b.user, b.key)
 	if err != nil {
 		return nil, err
@@ -353,13 +371,19 @@ func (p *Platform) rebuildPurchase(tx *Tx, grant wallet.PurchaseGrant) (*purchas
 	if b.probe, err = p.newTID(tx, b.asn.String()); err != nil {
 		return nil, err
 	}
+	if other != nil {
+		b.state = wallet.PurchaseSuspense
+	}
 	if err := insertPurchase(tx, b); err != nil {
 		return nil, err
 	}
 	if err := p.notePurchaseProbe(tx, b); err != nil {
 		return nil, err
 	}
-	return b, p.audit(tx, "platform", "purchase-rebuilt", b.id, "")
+	if err := p.audit(tx, "platform", "purchase-rebuilt", b.id, ""); err != nil || other == nil {
+		return b, err
+	}
+	return b, p.suspendPurchase(tx, b, rules.CauseOtherOpen, "platform")
 }
 
 // holdRebuilt takes the merchant's order for a rebuilt purchase, where nobody else

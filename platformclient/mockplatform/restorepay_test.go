@@ -103,6 +103,110 @@ func TestPurchase_LostLoadHidesNoDebit(t *testing.T) {
 	w.check()
 }
 
+// Of two lost loads the later one may come back first. The counter that it proves must
+// not make the books look whole: the earlier one still hides the debit.
+func TestPurchase_LaterLoadComesBackFirst(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{Balance: 5000, Variant: virtualcard.ProveNone})
+	c := w.teller(testPhone)
+	c.known(k)
+	backup := w.backup()
+	load := func(amount wallet.Fen) (wallet.Grant, api.ResultRequest) {
+		script, grant := c.order(k, amount).init().granted()
+		step, err := k.credit(script)
+		require.NoError(t, err)
+		require.Equal(t, wallet.StateLoaded, c.stateOf(c.result(grant, nil, step)).State)
+		return grant, api.ResultRequest{Attempt: 1, Steps: []wallet.StepResult{step}, TAC: step.Data, BalanceAfter: k.Balance(), Grant: &script.Grant}
+	}
+	early, earlyResult := load(1000)
+	late, lateResult := load(1100)
+	granted, grant := c.pay(k, w.shopOrder(1234), 1234).authorised()
+	tornDebit(k, granted, virtualcard.After)
+	w.restore(backup)
+	c.login()
+	again := func(grant wallet.Grant, result api.ResultRequest) {
+		require.Equal(t, wallet.StateLoaded, c.stateOf(c.post("/v1/loads/"+grant.Order+"/result", w.newKey(), result)).State)
+	}
+	again(late, lateResult)
+	told := c.statementOf(c.purchaseAttempt(grant, api.PurchaseAttempt{Grant: &granted.Grant}))
+	grant.ProbeTID = told.Authorised.ProbeTID
+	answer, _ := c.touch(k, grant, false)
+	require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
+
+	again(early, earlyResult) // the books are whole, and the balance shows the debit
+	answer, _ = c.touch(k, grant, false)
+	require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
+	w.clock = w.clock.Add(uploadWindow + time.Minute)
+	require.Equal(t, SettleReport{Refunded: 1}, w.settleDoubtful())
+	require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
+}
+
+// A return of balance was paid with the lower balance over its old probe. Sent again
+// after a restore, that answer is out of date, not wrong: the card's next touch shows
+// the lower balance over the new probe.
+func TestPurchase_ReturnOfBalanceComesBack(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{Balance: 5000})
+	c := w.teller(testPhone)
+	c.known(k)
+	backup := w.backup()
+	offer := c.offerOf(c.post(api.PathUnloads, w.newKey(), api.UnloadRequest{ASN: k.ASN(), Amount: 1234}))
+	granted, grant := c.pay(k, offer.Code, 1234).authorised()
+	steps := k.debit(granted)
+	require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(grant, &granted.Grant, steps)).State)
+	w.restore(backup)
+	c.login()
+	for range 6 { // as often as a client likes: five wrong ones would end it
+		told := c.statementOf(c.purchaseResult(grant, &granted.Grant, steps))
+		require.Equal(t, wallet.PurchaseAuthorised, told.State)
+		grant.ProbeTID = told.Authorised.ProbeTID
+	}
+	answer, _ := c.touch(k, grant, false)
+	require.Equal(t, wallet.PurchasePaid, c.statementOf(answer).State)
+	require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
+}
+
+// A lost purchase took what a later one of the same card seems to have taken. It comes
+// back beside that one: paid at once with its whole proof, else in SUSPENSE, so that
+// nobody is refunded what another purchase took.
+func TestPurchase_LostOneIsNotRefundedToTheNext(t *testing.T) {
+	for name, row := range map[string]struct {
+		proof       bool
+		first, next wallet.PurchaseStateName
+	}{
+		"with its proof":       {true, wallet.PurchasePaid, wallet.PurchaseNotTaken},
+		"with its grant alone": {false, wallet.PurchaseSuspense, wallet.PurchaseSuspense},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			k := w.card(serial, virtualcard.Spec{Balance: 5000, Variant: virtualcard.ProveNone})
+			c := w.teller(testPhone)
+			c.known(k)
+			backup := w.backup()
+			granted, lost := c.pay(k, w.shopOrder(1234), 1234).authorised()
+			steps := k.debit(granted)
+			require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(lost, nil, steps)).State)
+			w.restore(backup)
+			c.login()
+			torn, next := c.pay(k, w.shopOrder(1234), 1234).authorised()
+			tornDebit(k, torn, virtualcard.Before)
+			answer, _ := c.touch(k, next, false)
+			require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
+
+			if !row.proof {
+				steps = nil
+			}
+			require.Equal(t, row.first, c.statementOf(c.purchaseResult(lost, &granted.Grant, steps)).State)
+			c.touch(k, next, false)
+			w.clock = w.clock.Add(uploadWindow + time.Minute)
+			w.settleDoubtful()
+			c.login()
+			require.Equal(t, row.next, c.statementOf(c.purchaseResult(next, nil, nil)).State)
+			w.check()
+		})
+	}
+}
+
 // An open purchase that the backup still knows gets a fresh probe.
 func TestPurchase_RestoreRenewsProbes(t *testing.T) {
 	w := newWorld(t)

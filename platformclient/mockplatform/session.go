@@ -30,12 +30,23 @@ const (
 	policyLife      = 7 * 24 * time.Hour
 )
 
-// hashPassword is Argon2id with 19 MiB and two passes. Two run at a time, so that
-// a flood of logins cannot take the memory of the platform.
+// HashCost is what one password hash with Argon2id costs.
+type HashCost struct {
+	MemoryKiB uint32
+	Passes    uint32
+}
+
+// DefaultHashCost is 19 MiB and two passes, the least that OWASP advises for
+// Argon2id with one thread (Password Storage Cheat Sheet).
+func DefaultHashCost() HashCost { return HashCost{MemoryKiB: 19 * 1024, Passes: 2} }
+
+// hashPassword is Argon2id at the configured cost. Two run at a time, so that a
+// flood of logins cannot take the memory of the platform.
 func (p *Platform) hashPassword(password string, salt []byte) []byte {
 	p.hashing <- struct{}{}
 	defer func() { <-p.hashing }()
-	return argon2.IDKey([]byte(password), salt, 2, 19*1024, 1, 32)
+	cost := p.config.HashCost
+	return argon2.IDKey([]byte(password), salt, cost.Passes, cost.MemoryKiB, 1, 32)
 }
 
 // peppered is HMAC-SHA-256 under a key that is not in the database. For six digits
@@ -406,15 +417,7 @@ func (p *Platform) fillSession(tx *Tx, answer *api.SessionAnswer) (err error) {
 	if answer.Policy, err = p.sign(wallet.DomainPolicy, policy); err != nil {
 		return err
 	}
-	for _, profile := range cardProfiles {
-		for _, script := range []wallet.Script{openScript(profile), purchaseScript(profile)} {
-			signed, err := p.sign(wallet.DomainScript, script)
-			if err != nil {
-				return err
-			}
-			answer.Scripts = append(answer.Scripts, signed)
-		}
-	}
+	answer.Scripts = p.scripts
 	if answer.Leases, err = p.newLeases(tx, answer.Device, leasesPerSession); err != nil {
 		return err
 	}

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the database of the reference platform
@@ -22,7 +25,8 @@ var migrations embed.FS
 //
 // Update holds the write lock from its first statement on, so that whatever a
 // handler reads is still true when it commits, also against other processes; what
-// it committed is on the disk when it returns. View reads one snapshot.
+// it committed is on the disk when it returns. An error of change undoes what this
+// change did, and nothing else. View reads one snapshot.
 type Store interface {
 	Update(ctx context.Context, change func(*Tx) error) error
 	View(ctx context.Context, read func(*Tx) error) error
@@ -33,18 +37,21 @@ type Store interface {
 
 // Tx is one transaction.
 type Tx struct {
-	ctx context.Context
-	tx  *sql.Tx
+	ctx  context.Context
+	conn *connection
 }
 
 func (t *Tx) exec(query string, args ...any) error {
-	_, err := t.tx.ExecContext(t.ctx, query, args...)
+	_, err := t.changed(query, args...)
 	return err
 }
 
 // changed runs a statement and tells how many rows it changed.
 func (t *Tx) changed(query string, args ...any) (int64, error) {
-	result, err := t.tx.ExecContext(t.ctx, query, args...)
+	if err := t.ctx.Err(); err != nil {
+		return 0, err
+	}
+	result, err := t.conn.exec(query, args)
 	if err != nil {
 		return 0, err
 	}
@@ -52,49 +59,74 @@ func (t *Tx) changed(query string, args ...any) (int64, error) {
 }
 
 // row reads one row into targets and reports whether there was one.
-func (t *Tx) row(query string, args []any, targets ...any) (bool, error) {
-	err := t.tx.QueryRowContext(t.ctx, query, args...).Scan(targets...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
+func (t *Tx) row(query string, args []any, targets ...any) (found bool, err error) {
+	if err := t.ctx.Err(); err != nil {
+		return false, err
 	}
-	return err == nil, err
+	err = t.conn.query(query, args, func(rows *sql.Rows) error {
+		if err := rows.Scan(targets...); err != nil {
+			return err
+		}
+		found = true
+		return errEnough
+	})
+	if found {
+		return true, nil
+	}
+	return false, err
 }
+
+// errEnough ends the reading of rows before the last one.
+var errEnough = errors.New("no more rows are wanted")
 
 // each calls scan for every row.
 func (t *Tx) each(query string, args []any, scan func(*sql.Rows) error) error {
-	rows, err := t.tx.QueryContext(t.ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
+	return t.conn.query(query, args, func(rows *sql.Rows) error {
+		if err := t.ctx.Err(); err != nil {
 			return err
 		}
-	}
-	return rows.Err()
+		return scan(rows)
+	})
 }
 
-// sqliteStore keeps one connection for writing, so that writers of this process
-// queue in memory and never wake each other by polling, and a few for reading.
+// maxReaders is how many snapshots are read at once.
+const maxReaders = 4
+
+// sqliteStore keeps one connection for writing, whose users queue in memory and
+// share commits (group), and a few for reading.
 type sqliteStore struct {
-	write *sql.DB
-	read  *sql.DB
+	write, read *sql.DB
+	writer      *connection
+	readers     chan *connection // those that nobody uses
+
+	mu     sync.Mutex
+	queue  []*change
+	idle   *sync.Cond // of mu: nobody writes
+	busy   bool       // somebody works the queue
+	closed bool
+
+	patience time.Duration // groupTime
+	commits  atomic.Int64  // so far
 }
 
 // openStore opens or makes the database and brings it to the present schema.
 func openStore(ctx context.Context, file string) (Store, error) {
-	write, err := sql.Open("sqlite", sqliteDSN(file, "immediate", "FULL"))
+	write, err := sql.Open("sqlite", sqliteDSN(file, "FULL"))
 	if err != nil {
 		return nil, err
 	}
-	write.SetMaxOpenConns(1)
-	read, err := sql.Open("sqlite", sqliteDSN(file, "deferred", "FULL"))
+	read, err := sql.Open("sqlite", sqliteDSN(file, "FULL"))
 	if err != nil {
 		return nil, errors.Join(err, write.Close())
 	}
-	read.SetMaxOpenConns(4)
-	store := &sqliteStore{write: write, read: read}
+	store := &sqliteStore{
+		write: write, read: read, readers: make(chan *connection, maxReaders), writer: newConnection(write, "BEGIN IMMEDIATE"),
+		patience: groupTime,
+	}
+	store.idle = sync.NewCond(&store.mu)
+	for range maxReaders {
+		store.readers <- newConnection(read, "BEGIN")
+	}
 	if err := migrate(ctx, write); err != nil {
 		return nil, errors.Join(fmt.Errorf("database of the platform: %w", err), store.Close())
 	}
@@ -104,8 +136,8 @@ func openStore(ctx context.Context, file string) (Store, error) {
 // sqliteDSN: WAL lets readers work beside the one writer; FULL puts every commit on
 // the disk before the answer leaves; the busy time-out makes processes wait for
 // each other.
-func sqliteDSN(file, lock, synchronous string) string {
-	query := url.Values{"_txlock": {lock}, "_pragma": {
+func sqliteDSN(file, synchronous string) string {
+	query := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(15000)", "journal_mode(WAL)", "synchronous(" + synchronous + ")", "foreign_keys(1)",
 	}}
 	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: query.Encode()}).String()
@@ -124,24 +156,14 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
-func (s *sqliteStore) Update(ctx context.Context, change func(*Tx) error) error {
-	return transact(ctx, s.write, nil, change)
-}
-
 func (s *sqliteStore) View(ctx context.Context, read func(*Tx) error) error {
-	return transact(ctx, s.read, &sql.TxOptions{ReadOnly: true}, read)
-}
-
-func transact(ctx context.Context, db *sql.DB, options *sql.TxOptions, work func(*Tx) error) error {
-	tx, err := db.BeginTx(ctx, options)
-	if err != nil {
-		return err
+	select {
+	case conn := <-s.readers:
+		defer func() { s.readers <- conn }()
+		return conn.snapshot(ctx, read)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after Commit, also undoes a panic
-	if err := work(&Tx{ctx: ctx, tx: tx}); err != nil {
-		return err
-	}
-	return tx.Commit()
 }
 
 func (s *sqliteStore) Backup(ctx context.Context, file string) error {
@@ -149,4 +171,24 @@ func (s *sqliteStore) Backup(ctx context.Context, file string) error {
 	return err
 }
 
-func (s *sqliteStore) Close() error { return errors.Join(s.write.Close(), s.read.Close()) }
+// Close lets the commit that is under way end, and refuses what waits behind it.
+func (s *sqliteStore) Close() error {
+	s.mu.Lock()
+	already := s.closed
+	s.closed = true
+	for s.busy {
+		s.idle.Wait()
+	}
+	s.mu.Unlock()
+	if already {
+		return nil
+	}
+	s.writer.drop()
+	for range maxReaders {
+		conn := <-s.readers
+		conn.drop()
+		conn.closed = true
+		defer func() { s.readers <- conn }()
+	}
+	return errors.Join(s.write.Close(), s.read.Close())
+}

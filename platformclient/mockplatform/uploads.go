@@ -67,9 +67,13 @@ func (p *Platform) uploadLine(tx *Tx, line OfflinePurchase, report *UploadReport
 		report.Refused++
 		return nil
 	}
+	received, err := p.afterwards(tx, `SELECT COALESCE(MAX(probed), 0) FROM purchases WHERE asn = ?`, asn)
+	if err != nil {
+		return err
+	}
 	fresh, err := tx.changed(`INSERT INTO uploads (asn, terminal, terminal_serial, amount, time, tac, received) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (asn, terminal, terminal_serial) DO NOTHING`, asn, terminal, line.TerminalSerial, int64(line.Amount),
-		line.Time.UnixMilli(), []byte(line.TAC), p.now().UnixMilli())
+		line.Time.UnixMilli(), []byte(line.TAC), received.UnixMilli())
 	if err != nil {
 		return err
 	}
@@ -81,6 +85,19 @@ func (p *Platform) uploadLine(tx *Tx, line OfflinePurchase, report *UploadReport
 	return p.post(tx, transfer{kind: postingOffline, order: "offline " + line.ASN.Masked(), legs: []leg{
 		{accountPurseFloat, -line.Amount}, {accountOffline, line.Amount},
 	}})
+}
+
+// afterwards is now, or later where the clock has gone back behind a moment that the
+// books know: touches and uploads of a card keep their order, whatever the clock says.
+func (p *Platform) afterwards(tx *Tx, latest, asn string) (time.Time, error) {
+	var known int64
+	if _, err := tx.row(latest, []any{asn}, &known); err != nil {
+		return time.Time{}, err
+	}
+	if moment := time.UnixMilli(known + 1).UTC(); moment.After(p.now()) {
+		return moment, nil
+	}
+	return p.now(), nil
 }
 
 // SettleReport counts what the sum rule decided.

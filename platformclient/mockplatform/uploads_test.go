@@ -149,11 +149,12 @@ func TestPurchase_SumRule(t *testing.T) {
 			if row.before != nil {
 				lines = row.before(x)
 			}
-			w.clock = w.clock.Add(time.Minute)
+			w.clock = w.clock.Add(shopClock)
+			c.login()
 			main := w.balance(mainAccount(c.session.User))
 			answer, _ := c.touch(k, grant, false)
 			require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
-			w.clock = w.clock.Add(time.Minute)
+			w.clock = w.clock.Add(shopClock + time.Second)
 			if row.after != nil {
 				lines = append(lines, row.after(x)...)
 			}
@@ -223,20 +224,103 @@ func TestPurchase_LaterTouchTakesNothingFromTheFirst(t *testing.T) {
 	tornDebit(k, granted, virtualcard.After)
 	corner := &shop{terminal: cornerShop}
 	first := corner.sell(w, k, 500)
-	w.clock = w.clock.Add(time.Minute)
+	w.clock = w.clock.Add(shopClock + time.Second)
+	c.login()
 	answer, _ := c.touch(k, grant, false)
 	require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
-	w.clock = w.clock.Add(time.Minute)
+	w.clock = w.clock.Add(shopClock + time.Second)
+	c.login()
 	w.upload(first)
 	second := corner.sell(w, k, 700)
-	w.clock = w.clock.Add(time.Minute)
+	w.clock = w.clock.Add(shopClock + time.Second)
+	c.login()
 	answer, _ = c.touch(k, grant, false)
 	require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
-	w.clock = w.clock.Add(time.Minute)
+	w.clock = w.clock.Add(shopClock + time.Second)
+	c.login()
 	w.upload(second)
 	w.clock = w.clock.Add(uploadWindow)
 	require.Equal(t, SettleReport{Refunded: 1}, w.settleDoubtful())
 	require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
+}
+
+// The result of a return of balance may come late, after a shop has uploaded what the
+// card paid there since: its balance is that of the moment of the debit.
+func TestUnload_ResultAfterAnUpload(t *testing.T) {
+	w := newWorld(t)
+	c, k, granted, grant := w.unload(virtualcard.Spec{Balance: 5000})
+	steps := k.debit(granted)
+	w.clock = w.clock.Add(time.Minute)
+	w.upload((&shop{terminal: cornerShop}).sell(w, k, 700))
+	require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(grant, nil, steps)).State)
+	require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
+}
+
+// The platform's own clock may be set back: uploads of before a touch were in the books
+// when it came, and do not explain a debit away.
+func TestPurchase_ClockSetBackKeepsTheOrder(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{Balance: 5000, Variant: virtualcard.ProveNone})
+	c := w.teller(testPhone)
+	c.known(k)
+	earlier := w.clock
+	w.clock = earlier.Add(-72 * time.Hour)
+	line := (&shop{terminal: cornerShop}).sell(w, k, 1234)
+	w.clock = earlier.Add(26 * time.Hour)
+	w.upload(line)
+	w.clock = earlier
+	granted, grant := c.pay(k, w.shopOrder(1234), 1234).authorised()
+	tornDebit(k, granted, virtualcard.After)
+	for range 2 {
+		answer, _ := c.touch(k, grant, false)
+		require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
+	}
+	w.check()
+}
+
+// The clock of a shop may be minutes slow: what it sold right after the touch seems to
+// have been sold before it. That must not explain the debit away, nor refund what was
+// never debited.
+func TestPurchase_ShopClockDecidesNothing(t *testing.T) {
+	for name, row := range map[string]struct {
+		when         virtualcard.TearWhen
+		before, slow bool
+	}{
+		"debited, sold after the touch by a slow clock":      {when: virtualcard.After, slow: true},
+		"debited, sold before the touch":                     {when: virtualcard.After, before: true},
+		"not debited, sold before the touch by a fast clock": {when: virtualcard.Before, before: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c, k, _, granted, grant := w.begin(virtualcard.Spec{Balance: 5000, Variant: virtualcard.ProveNone})
+			tornDebit(k, granted, row.when)
+			corner := &shop{terminal: cornerShop}
+			sell := func() OfflinePurchase {
+				shown := w.clock
+				defer func() { w.clock = shown }()
+				w.clock = w.clock.Add(5 * time.Minute)
+				if row.slow {
+					w.clock = w.clock.Add(-10 * time.Minute)
+				}
+				return corner.sell(w, k, 1234)
+			}
+			var line OfflinePurchase
+			if row.before {
+				line = sell()
+			}
+			answer, _ := c.touch(k, grant, false)
+			require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
+			w.clock = w.clock.Add(time.Second)
+			if !row.before {
+				line = sell()
+			}
+			w.clock = w.clock.Add(time.Hour)
+			require.Equal(t, UploadReport{Accepted: 1}, w.upload(line))
+			w.clock = w.clock.Add(uploadWindow)
+			require.Equal(t, SettleReport{Suspense: 1}, w.settleDoubtful())
+			w.check()
+		})
+	}
 }
 
 func TestPurchase_CardThatNeverComesBackIsSuspense(t *testing.T) {

@@ -90,3 +90,13 @@ func contextIsDead(err error) bool {
 	class := classOf(err)
 	return class == reader.NoService || class == reader.NoAccess
 }
+
+// Code is the number with which the service answered, for diagnosis; false where err
+// is not from the service.
+func Code(err error) (uint32, bool) {
+	var code scard.Error
+	if !errors.As(err, &code) {
+		return 0, false
+	}
+	return uint32(code), true
+}

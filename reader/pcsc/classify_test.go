@@ -69,3 +69,11 @@ func TestStateOf(t *testing.T) {
 		require.Equal(t, state, stateOf(flags), "%X", uint32(flags))
 	}
 }
+
+func TestCode(t *testing.T) {
+	code, known := Code(classify("list", scard.ErrServiceStopped))
+	require.True(t, known)
+	require.Equal(t, uint32(0x8010001E), code)
+	_, known = Code(errors.New("something else"))
+	require.False(t, known)
+}

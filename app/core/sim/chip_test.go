@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"walletcompanion/wallet"
@@ -12,16 +13,17 @@ import (
 const (
 	insInitialize = 0x50
 	insCredit     = 0x52
+	insDebit      = 0x54
 )
 
-// credit is one load that a chip executed.
+// credit is one load, or one purchase, that a chip executed.
 type credit struct {
 	tid    wallet.TerminalNumber
 	amount wallet.Fen
 }
 
-// chip is a card with what the world alone can know of it: every credit that it
-// ever executed. It is also where cards leave the field.
+// chip is a card with what the world alone can know of it: every credit and every
+// debit that it ever executed. It is also where cards leave the field.
 type chip struct {
 	*virtualcard.Card
 	w       *world
@@ -30,7 +32,9 @@ type chip struct {
 	opening wallet.Fen
 	in      *computer // whose reader holds it
 	credits []credit
-	inited  credit // terminal number and amount of the last INITIALIZE FOR LOAD
+	debits  []credit
+	offline wallet.Fen // paid at the corner
+	inited  credit     // terminal number and amount of the last INITIALIZE
 }
 
 // Transmit implements reader.Chip. It runs on the goroutine that owns the card, while
@@ -46,23 +50,32 @@ func (k *chip) Transmit(command []byte) ([]byte, error) {
 	}
 	torn := k.tear(ins)
 	answer, err := k.Card.Transmit(command)
-	if after := k.Balance(); after != before {
-		if ins != insCredit || after-before != k.inited.amount {
-			k.w.say("  card %d changed by %d at %02X", k.number, after-before, ins)
-		}
-		k.credits = append(k.credits, credit{k.inited.tid, after - before})
-		k.w.say("  card %d credited %d", k.number, after-before)
-	}
+	k.noteChange(ins, k.Balance()-before)
 	if torn {
 		k.comeBack()
 	}
 	return answer, err
 }
 
+// noteChange writes down what a command did to the balance.
+func (k *chip) noteChange(ins byte, change wallet.Fen) {
+	switch {
+	case change == 0:
+		return
+	case ins == insCredit && change == k.inited.amount:
+		k.credits = append(k.credits, k.inited)
+	case ins == insDebit && change == -k.inited.amount:
+		k.debits = append(k.debits, k.inited)
+	default:
+		k.w.say("  card %d: nothing of that kind at %02X", k.number, ins) // its sum no longer fits, which check tells
+	}
+	k.w.say("  card %d changed by %d", k.number, change)
+}
+
 // tear lets the card leave the field before, inside or after this command.
 func (k *chip) tear(ins byte) bool {
 	perMille := 8
-	if ins == insCredit || ins == insInitialize {
+	if ins == insCredit || ins == insDebit || ins == insInitialize {
 		perMille = 60
 	}
 	for when, kind := range []string{"card torn before", "card torn inside", "card torn after"} {
@@ -106,13 +119,13 @@ func (k *chip) comeBack() {
 }
 
 // has tells whether the chip executed the MAC2 of this terminal number.
-func (k *chip) has(tid wallet.TerminalNumber) bool {
-	for _, c := range k.credits {
-		if c.tid == tid {
-			return true
-		}
-	}
-	return false
+func (k *chip) has(tid wallet.TerminalNumber) bool { return executed(k.credits, tid) }
+
+// paid tells whether the chip was debited over this terminal number.
+func (k *chip) paid(tid wallet.TerminalNumber) bool { return executed(k.debits, tid) }
+
+func executed(all []credit, tid wallet.TerminalNumber) bool {
+	return slices.ContainsFunc(all, func(c credit) bool { return c.tid == tid })
 }
 
 // lastCredit is the terminal number of the newest credit.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -69,7 +70,7 @@ func (c *computer) open() {
 	})
 	c.w.must(err)
 	c.core = core.New(core.Config{
-		Readers: c.driver, Store: c.store, Platform: platform{c.client, c}, LockMoney: c.store.LockMoney,
+		Readers: c.driver, Store: c.store, Platform: platform{c.client, c}, LockMoney: c.lockMoney,
 		Prepare:  func(context.Context, wallet.Purse) (string, error) { return "", nil },
 		Now:      c.now,
 		CardWait: time.Second, AckWait: 3 * time.Second, BeforeStage: c.beforeStage, AfterStage: c.afterStage, Trace: c.afterCommand,
@@ -79,6 +80,35 @@ func (c *computer) open() {
 			return key
 		},
 	})
+}
+
+// lockMoney says of a lock that another process holds what the program says.
+func (c *computer) lockMoney(ctx context.Context) (unlock func(), err error) {
+	unlock, err = c.store.LockMoney(ctx)
+	if errors.Is(err, store.ErrBusy) {
+		err = &core.Failure{Code: "PROFILE_BUSY", Err: err}
+	}
+	return unlock, err
+}
+
+// beside runs a second process of the same person on the same machine, with the same
+// profile and reader, for as long as do takes or until it dies.
+func (c *computer) beside(do func(second *computer)) {
+	second := &computer{
+		w: c.w, number: c.number, owner: c.owner, dir: c.dir, skew: c.skew, starts: c.starts,
+		driver: c.driver, slot: c.slot, card: c.card, random: c.random,
+	}
+	c.w.say("  a second process")
+	second.open()
+	defer func() {
+		trouble := recover()
+		second.writable()
+		c.w.must(second.store.Close())
+		if _, is := trouble.(dead); trouble != nil && !is {
+			panic(trouble)
+		}
+	}()
+	do(second)
 }
 
 func (c *computer) now() time.Time { return time.Now().Add(c.skew) }
@@ -163,7 +193,8 @@ func (c *computer) writable() {
 // afterCommand is where the process may die between a card's answer and its reading.
 func (c *computer) afterCommand(line wallet.TraceLine) {
 	perMille := 3
-	if line.Name == "CREDIT FOR LOAD" || line.Name == "INITIALIZE FOR LOAD" {
+	switch line.Name {
+	case "CREDIT FOR LOAD", "INITIALIZE FOR LOAD", "DEBIT FOR PURCHASE", "INITIALIZE FOR PURCHASE":
 		perMille = 20
 	}
 	if line.Session != wallet.SessionQuery && c.w.happens("kill after command", perMille) {
@@ -197,7 +228,7 @@ func (p platform) Session() core.Session {
 	s := p.Client.Session()
 	return core.Session{
 		LoggedIn: s.LoggedIn, User: s.User, Phone: s.Phone, Device: s.Device, Cards: s.Cards, Policy: s.Policy, Scripts: s.Scripts,
-		OpenOrders: s.OpenOrders, Epoch: s.Epoch, Watermark: s.Watermark, Demo: s.Demo,
+		OpenOrders: s.OpenOrders, OpenPurchases: s.OpenPurchases, PurchaseScripts: s.PurchaseScripts, Epoch: s.Epoch, Watermark: s.Watermark, Demo: s.Demo,
 	}
 }
 

@@ -42,7 +42,7 @@ func (n wire) RoundTrip(request *http.Request) (*http.Response, error) {
 		late.body, _ = io.ReadAll(request.Body)
 		request.Body.Close()
 	}
-	if w.rogue != nil && w.rogue.c == n.c {
+	if w.rogue != nil && (w.rogue.c == n.c || w.rogue.second == n.c) {
 		w.rogue.recorded = append(w.rogue.recorded, late)
 	}
 	if w.downFor > 0 {
@@ -122,18 +122,20 @@ func (n wire) after(request *http.Request, late lateRequest, answer *http.Respon
 }
 
 // signedRoutes are those whose answers the client need not believe TLS for.
-var signedRoutes = map[string]bool{"hello": true, "loads": true, "loads/one": true, "abandon": true, "result": true, "attempts": true}
+var signedRoutes = map[string]bool{"hello": true, "loads": true, "loads/one": true, "abandon": true, "result": true, "attempts": true,
+	"purchases": true, "purchases/one": true, "merchant-orders/one": true, "unloads": true}
 
 // meanwhile lets another computer work between a request and its answer, also with
 // the very card that lies on the reader here.
 func (n wire) meanwhile() {
 	w := n.w
 	other := w.computers[w.luck.IntN(len(w.computers))]
-	if other == n.c {
-		return
-	}
 	w.nesting++
 	defer func() { w.nesting-- }()
+	if other == n.c {
+		n.c.beside(w.anything)
+		return
+	}
 	card := n.c.card
 	if card != nil && w.luck.IntN(2) == 0 {
 		other.place(card)
@@ -172,7 +174,7 @@ func (w *world) deliver(late lateRequest) (answer *http.Response, err error) {
 	}()
 	answer = recorder.Result()
 	body, _ := io.ReadAll(answer.Body)
-	w.noteGrant(late, body)
+	w.noteGrant(body)
 	if err != nil {
 		w.say("  %s: the platform died", late.route)
 		w.stopPlatform()
@@ -185,15 +187,17 @@ func (w *world) deliver(late lateRequest) (answer *http.Response, err error) {
 	return answer, err
 }
 
-// noteGrant remembers every MAC2 that left the platform.
-func (w *world) noteGrant(_ lateRequest, body []byte) {
+// noteGrant remembers every MAC2 and every MAC1 that left the platform.
+func (w *world) noteGrant(body []byte) {
 	var told api.LoadAnswer
-	if json.Unmarshal(body, &told) != nil || told.Grant == nil {
-		return
-	}
 	var grant wallet.Grant
-	if json.Unmarshal(told.Grant.Grant.Payload, &grant) == nil {
+	if json.Unmarshal(body, &told) == nil && told.Grant != nil && json.Unmarshal(told.Grant.Grant.Payload, &grant) == nil && grant.Order != "" {
 		w.grants[grant.TID] = grant
+	}
+	var answer api.PurchaseAnswer
+	var authorised wallet.PurchaseGrant
+	if json.Unmarshal(body, &answer) == nil && answer.Grant != nil && json.Unmarshal(answer.Grant.Grant.Payload, &authorised) == nil && authorised.Purchase != "" {
+		w.authorised[authorised.Terminal] = authorised
 	}
 }
 
@@ -212,14 +216,21 @@ func codeIn(body []byte) string {
 		_ = json.Unmarshal(told.Grant.Grant.Payload, &grant)
 		return fmt.Sprintf(" grant %s/%d", grant.Order, grant.Attempt)
 	}
+	var bought api.PurchaseAnswer
+	if json.Unmarshal(body, &bought) == nil && bought.Grant != nil {
+		var grant wallet.PurchaseGrant
+		_ = json.Unmarshal(bought.Grant.Grant.Payload, &grant)
+		return " authorised " + grant.Purchase
+	}
 	if told.State == nil {
 		return ""
 	}
 	var state wallet.OrderState
-	if json.Unmarshal(told.State.Payload, &state) != nil {
+	var bill wallet.PurchaseStatement
+	if json.Unmarshal(told.State.Payload, &state) != nil || json.Unmarshal(told.State.Payload, &bill) != nil {
 		return ""
 	}
-	return " " + string(state.State) + " " + state.Code + " " + state.Evidence + " " + state.Order
+	return " " + string(state.State) + " " + state.Code + " " + state.Evidence + " " + state.Order + bill.Purchase
 }
 
 // routeOf names a route in a word.

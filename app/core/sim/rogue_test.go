@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"walletcompanion/platformclient"
 	"walletcompanion/wallet"
@@ -25,6 +24,13 @@ type rogue struct {
 	tacs     []wallet.Hex
 	recorded []lateRequest // what his computer ever sent
 	newest   bool          // he uses what he got last
+
+	second *computer              // he works with two at once
+	client *platformclient.Client // of the one that he uses now
+	opened []rogueInit            // answers to INITIALIZE FOR PURCHASE
+	probes []rogueInit            // answers over probes of purchases
+	bought []rogueBuy
+	debits []rogueDebit
 }
 
 // rogueInit is an answer to INITIALIZE FOR LOAD with what it was asked for.
@@ -48,7 +54,7 @@ func (w *world) addRogue() {
 	w.addPerson(p)
 	sound := []string{virtualcard.Standard, virtualcard.ProveNone, virtualcard.ProveStub, virtualcard.LogBefore, virtualcard.EEPROMButCredited}
 	card := w.addChip(p, sound[w.luck.IntN(len(sound))])
-	w.rogue = &rogue{w: w, card: card, c: newComputer(w, 9, p)}
+	w.rogue = &rogue{w: w, card: card, c: newComputer(w, 8, p), second: newComputer(w, 9, p)}
 }
 
 // rogueMoves lets him do some things in a row.
@@ -62,7 +68,11 @@ func (w *world) rogueMoves() {
 		r.newest = false
 		w.login(r.c)
 		for range 1 + w.luck.IntN(6) {
-			r.move()
+			if r.w.luck.IntN(2) == 0 {
+				r.buys()
+			} else {
+				r.move()
+			}
 		}
 	})
 }
@@ -119,18 +129,8 @@ func (r *rogue) send(command string) (wallet.StepResult, bool) {
 
 // open runs the open script over any terminal number.
 func (r *rogue) open(tid wallet.TerminalNumber, amount wallet.Fen) {
-	if _, err := r.card.PowerOn(); err != nil {
-		return
-	}
 	init := rogueInit{tid: tid, amount: amount}
-	fill := strings.NewReplacer("{key_idx}", "01", "{amount}", fmt.Sprintf("%08X", int64(amount)), "{tid}", tid.String())
-	for _, step := range r.c.client.Session().Scripts["pboc-ep"].Steps {
-		result, ok := r.send(fill.Replace(step.APDU))
-		if !ok {
-			return
-		}
-		init.steps = append(init.steps, result)
-	}
+	init.steps = r.script(r.c.client.Session().Scripts["pboc-ep"], tid, amount)
 	if len(init.steps) == 3 {
 		r.inits = append(r.inits, init)
 		r.say("INIT", nil)

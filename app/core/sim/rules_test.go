@@ -20,8 +20,9 @@ type bookedOrder struct {
 
 // books is what the platform's database says, read beside the platform.
 type books struct {
-	orders   map[string]bookedOrder
-	accounts map[string]wallet.Fen
+	orders    map[string]bookedOrder
+	purchases map[string]bookedPurchase
+	accounts  map[string]wallet.Fen
 }
 
 func (w *world) readBooks() books {
@@ -32,6 +33,7 @@ func (w *world) readBooks() books {
 		b.orders[o.id] = o
 		return err
 	})
+	w.readPurchases(&b)
 	w.rows(`SELECT account, SUM(amount) FROM postings GROUP BY account`, func(rows *sql.Rows) error {
 		var name string
 		var sum wallet.Fen
@@ -71,8 +73,12 @@ func (w *world) creditedOrders() map[string]wallet.Fen {
 			credited[grant.Order] = c.amount
 			sum += c.amount
 		}
+		sum -= k.offline
+		for _, d := range k.debits {
+			sum -= d.amount
+		}
 		if sum != k.Balance() {
-			w.fail("card %d holds %d, its credits say %d", k.number, k.Balance(), sum)
+			w.fail("card %d holds %d, its credits and debits say %d", k.number, k.Balance(), sum)
 		}
 	}
 	return credited
@@ -80,7 +86,7 @@ func (w *world) creditedOrders() map[string]wallet.Fen {
 
 // check holds the rules that are true after every operation.
 func (w *world) check() {
-	credited, b := w.creditedOrders(), w.readBooks()
+	credited, debited, b := w.creditedOrders(), w.debitedPurchases(), w.readBooks()
 	var all, held, openFen, lost wallet.Fen
 	for name, sum := range b.accounts {
 		all += sum
@@ -123,8 +129,9 @@ func (w *world) check() {
 	if b.accounts["recovery-receivable"] != 0 {
 		w.fail("recovery receivable of %d", b.accounts["recovery-receivable"])
 	}
+	w.checkPurchases(b, debited)
 	for _, p := range w.persons {
-		w.checkPerson(p, b, credited)
+		w.checkPerson(p, b, credited, debited)
 	}
 	if w.report.Operations%10 == 0 {
 		w.checkReport()
@@ -151,22 +158,24 @@ func (w *world) byUser(user string) *person {
 }
 
 // checkPerson: cards, main account and held money are what was there at the start,
-// less fees. Each open order counts once: on the card if the card executed its
+// less fees and goods. Each open order counts once: on the card if the card executed its
 // MAC2, else as held. Money that a restore forgot is on the card without having been
 // charged, until its grant and TAC come back.
-func (w *world) checkPerson(p *person, b books, credited map[string]wallet.Fen) {
+func (w *world) checkPerson(p *person, b books, credited, debited map[string]wallet.Fen) {
 	has, should := b.accounts["main:"+p.user], p.paid+p.opening
+	spent, inFlight := w.spentOf(p, b, debited)
 	for _, k := range w.chips {
 		if k.owner == p {
 			has += k.Balance()
 		}
 	}
 	if p.dishonest {
-		if has > should {
-			w.fail("the dishonest person has %d and came with %d", has, should)
+		if has+spent > should {
+			w.fail("the dishonest person has %d, goods for %d, and came with %d", has, spent, should)
 		}
 		return
 	}
+	has, should = has+inFlight, should-spent
 	for _, o := range b.orders {
 		if o.user != p.user {
 			continue
@@ -207,7 +216,14 @@ func (w *world) settleAll() {
 		w.arrive()
 	}
 	time.Sleep(time.Hour)
-	for round := range 5 {
+	for round := range 7 {
+		if round == 3 || round == 5 { // what cards cannot tell is left to the upload window
+			w.corner.upload()
+			time.Sleep(31 * 24 * time.Hour)
+			w.settleDoubtful()
+		}
+		w.corner.upload()
+		w.tellMerchants()
 		for _, c := range w.computers {
 			for _, k := range w.chips {
 				// One's own computers are enough; nobody depends on a stranger's.
@@ -217,6 +233,10 @@ func (w *world) settleAll() {
 			}
 		}
 		w.check()
+	}
+	for range 3 {
+		w.tellMerchants()
+		time.Sleep(time.Hour)
 	}
 	w.checkReport()
 	w.checkQuiet()
@@ -260,6 +280,7 @@ func (w *world) checkQuiet() {
 			}
 		}
 	}
+	w.checkPurchasesQuiet(b, staff)
 	for _, k := range w.chips {
 		for _, c := range k.credits {
 			order := w.grants[c.tid].Order
@@ -273,7 +294,13 @@ func (w *world) checkQuiet() {
 		entries, err := c.store.Entries(ctx(), core.EntryFilter{OpenOnly: true})
 		w.must(err)
 		for _, entry := range entries {
-			if order, known := b.orders[entry.Order]; entry.Grant == nil && (!known || order.user != c.owner.user) {
+			order, known := b.orders[entry.Order]
+			payer := order.user
+			if entry.IsPurchase() {
+				bought, found := b.purchases[entry.Order]
+				payer, known = bought.user, found
+			}
+			if entry.Grant == nil && (!known || payer != c.owner.user) {
 				// Met here as an order of somebody else, or of another computer before a
 				// restore lost it: the platform tells this person nothing about its end.
 				w.count("end", "entry that only another computer can close")
@@ -324,10 +351,11 @@ func (w *world) checkUnchanged() {
 
 // fingerprint is all money and all states.
 func (w *world) fingerprint() string {
-	var postings, orders int64
+	var postings, orders, purchases int64
 	w.must(w.books.QueryRow(`SELECT COUNT(*) FROM postings`).Scan(&postings))
 	w.must(w.books.QueryRow(`SELECT COUNT(*) FROM orders WHERE state IN ('LOADED', 'VOIDED')`).Scan(&orders))
-	text := fmt.Sprintf("%d postings, %d settled", postings, orders)
+	w.must(w.books.QueryRow(`SELECT COUNT(*) FROM purchases WHERE state IN ('PAID', 'REFUNDED', 'NOT_TAKEN')`).Scan(&purchases))
+	text := fmt.Sprintf("%d postings, %d and %d settled", postings, orders, purchases)
 	for _, k := range w.chips {
 		text += fmt.Sprintf(", card %d: %d", k.number, k.Balance())
 	}

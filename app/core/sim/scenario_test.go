@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,8 +19,8 @@ import (
 func scenario(t *testing.T, play func(t *testing.T, w *world, c *computer, k *chip)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, dir: dir, grants: map[wallet.TerminalNumber]wallet.Grant{}, mayRestore: true, luck: rand.New(rand.NewPCG(1, 1))}
-		w.report.Counts = map[string]int{}
+		w := newWorld(t, dir)
+		w.mayRestore, w.luck = true, rand.New(rand.NewPCG(1, 1))
 		defer w.close()
 		defer func() {
 			if trouble := recover(); trouble != nil {
@@ -127,5 +128,94 @@ func TestScenario_ReopenedOrderIsCompletedElsewhere(t *testing.T) {
 		require.Len(t, lines, 1)
 		require.Equal(t, wallet.StateLoaded, lines[0].To)
 		require.Len(t, k.credits, 1)
+	})
+}
+
+// tornPayment leaves a purchase open: the card left before or after its debit.
+func (w *world) tornPayment(c *computer, when virtualcard.TearWhen) {
+	c.place(c.card)
+	c.card.TearAt(virtualcard.Tear{INS: insDebit, When: when})
+	w.payment(c)
+	c.place(c.card)
+}
+
+// payment pays a new order of 10.00.
+func (w *world) payment(c *computer) {
+	result, err := c.core.Pay(ctx(), core.PayAsk{OrderCode: w.shop.order(1000), PIN: c.pin, Confirm: w.agrees})
+	w.paid("purchase", result, err)
+}
+
+// states counts the purchases in a state.
+func (w *world) states(state wallet.PurchaseStateName) (count int) {
+	for _, o := range w.readBooks().purchases {
+		if o.state == state {
+			count++
+		}
+	}
+	return count
+}
+
+// A purchase that was found not taken, and that a restore opened again, can be settled
+// on the very computer whose journal has it closed, as often as that happens.
+func TestScenario_ReopenedPurchaseIsSettledAgain(t *testing.T) {
+	scenario(t, func(t *testing.T, w *world, c *computer, k *chip) {
+		w.topUp(c)
+		w.tornPayment(c, virtualcard.Before)
+		w.backup(c)
+		for range 3 {
+			lines := w.sync(c, wallet.IntentSettle)
+			require.Len(t, lines, 1)
+			require.Equal(t, wallet.LoadState(wallet.PurchaseNotTaken), lines[0].To)
+			w.goBack()
+		}
+		require.Empty(t, k.debits)
+	})
+}
+
+// The same where another computer settled it, and where it was paid.
+func TestScenario_ReopenedPurchaseIsPaidAgain(t *testing.T) {
+	scenario(t, func(t *testing.T, w *world, c *computer, k *chip) {
+		w.topUp(c)
+		w.tornPayment(c, virtualcard.After)
+		w.backup(c)
+		other := w.computers[1]
+		other.place(k)
+		require.Len(t, w.sync(other, wallet.IntentSettle), 1)
+		w.goBack()
+		lines := w.sync(other, wallet.IntentSettle)
+		require.Len(t, lines, 1)
+		require.Equal(t, wallet.LoadState(wallet.PurchasePaid), lines[0].To)
+	})
+}
+
+// A purchase that a touch proved comes back after a restore with TAC and MAC2, although
+// the card has done other things since and proves it no more.
+func TestScenario_ProvenPurchaseIsSentAgain(t *testing.T) {
+	scenario(t, func(t *testing.T, w *world, c *computer, k *chip) {
+		w.topUp(c)
+		w.backup(c)
+		w.tornPayment(c, virtualcard.After)
+		w.sync(c, wallet.IntentSettle)
+		w.payment(c)
+		require.Equal(t, 2, w.states(wallet.PurchasePaid))
+		w.goBack()
+		w.sync(c, wallet.IntentSettle)
+		require.Equal(t, 2, w.states(wallet.PurchasePaid))
+	})
+}
+
+// A refund that a restore lost comes back too: the money left the card for good.
+func TestScenario_RefundIsSentAgain(t *testing.T) {
+	scenario(t, func(t *testing.T, w *world, c *computer, k *chip) {
+		w.topUp(c)
+		w.backup(c)
+		w.tornPayment(c, virtualcard.After)
+		time.Sleep(time.Hour) // the merchant waits no longer
+		w.sync(c, wallet.IntentSettle)
+		require.Equal(t, 1, w.states(wallet.PurchaseRefunded))
+		w.payment(c)
+		w.goBack()
+		w.sync(c, wallet.IntentSettle)
+		require.Equal(t, 1, w.states(wallet.PurchaseRefunded))
 	})
 }

@@ -11,7 +11,7 @@ var faultKinds = []string{
 	"platform dies before commit", "platform dies after commit", "another computer meanwhile", "answer lost", "kill before answer",
 	"answer damaged", "answer unsigned", "late request arrives", "kill before stage", "kill after stage", "disk full", "disk error",
 	"kill after command", "card torn before", "card torn inside", "card torn after", "wrong card", "wrong PIN", "wrong password",
-	"person declines", "clock jumps", "block card", "restore", "rogue",
+	"person declines", "callback lost", "callback answer lost", "merchant fails", "clock jumps", "corner shop", "block card", "restore", "rogue",
 }
 
 // shrink looks for a smaller plan that still breaks a rule: nothing after the

@@ -76,10 +76,15 @@ type world struct {
 	computers []*computer
 	rogue     *rogue // nil in most worlds
 	grants    map[wallet.TerminalNumber]wallet.Grant
-	late      []lateRequest
-	downFor   int // requests that find the network cut
-	dieAt     string
-	rescued   int // times that staff had to be called
+	shop      *shop
+	corner    *corner
+	// authorised are the debits that the platform allowed, by the terminal number over
+	// which the card opened its purchase.
+	authorised map[wallet.TerminalNumber]wallet.PurchaseGrant
+	late       []lateRequest
+	downFor    int // requests that find the network cut
+	dieAt      string
+	rescued    int // times that staff had to be called
 }
 
 // stream makes an independent source of randomness for one part of the world.
@@ -142,8 +147,8 @@ func run(t *testing.T, plan Plan) (report Report, err error) {
 	}
 	defer os.RemoveAll(dir)
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, plan: plan, dir: dir, grants: map[wallet.TerminalNumber]wallet.Grant{}}
-		w.report.Counts, w.report.Failed = map[string]int{}, -1
+		w := newWorld(t, dir)
+		w.plan, w.report.Failed = plan, -1
 		defer func() { report = w.report }()
 		defer w.close()
 		defer func() {
@@ -164,6 +169,16 @@ func run(t *testing.T, plan Plan) (report Report, err error) {
 	return report, err
 }
 
+func newWorld(t *testing.T, dir string) *world {
+	w := &world{
+		t: t, dir: dir, grants: map[wallet.TerminalNumber]wallet.Grant{}, authorised: map[wallet.TerminalNumber]wallet.PurchaseGrant{},
+	}
+	w.shop = &shop{w: w, told: map[string]api.ShopCallback{}}
+	w.corner = &corner{w: w}
+	w.report.Counts = map[string]int{}
+	return w
+}
+
 // scratch is a folder in memory where the system has one: the promise that a commit
 // is on the disk is tested elsewhere, and time is better spent on more seeds.
 func scratch() string {
@@ -181,6 +196,7 @@ func (w *world) close() {
 	}
 	if w.rogue != nil {
 		w.rogue.c.close()
+		w.rogue.second.close()
 	}
 	if w.books != nil {
 		w.books.Close()
@@ -224,10 +240,28 @@ func (w *world) build() {
 	for i, owner := range []int{0, 0, 1} {
 		w.computers = append(w.computers, newComputer(w, i, w.persons[owner]))
 	}
+	w.showCards()
 	if withRogue {
 		w.addRogue()
 	}
 	w.say("world: fee %d, restores %v, rogue %v", w.policy.FeeFen, w.mayRestore, withRogue)
+}
+
+// showCards lets each card prove its counter once, as cards do when they are added to
+// an account: from a platform that never knew it a restore could hide anything.
+func (w *world) showCards() {
+	for _, k := range w.chips {
+		for _, c := range w.computers {
+			if k.owner != c.owner {
+				continue
+			}
+			w.login(c)
+			c.place(k)
+			_, err := c.core.AddCard(ctx())
+			w.note(err)
+			break
+		}
+	}
 }
 
 func (w *world) addPerson(p *person) {
@@ -269,7 +303,9 @@ func (w *world) openPlatform() {
 	w.count("platform", "starts")
 	p, err := mockplatform.Open(mockplatform.Config{
 		Dir: dir, Demo: true, Policy: &w.policy, Random: random, Rules: w.plan.Rules,
-		Now: func() time.Time { return time.Now().Add(w.skew) },
+		Callbacks: w.shop,
+		HashCost:  mockplatform.HashCost{MemoryKiB: 8, Passes: 1}, // nobody guesses passwords here
+		Now:       func() time.Time { return time.Now().Add(w.skew) },
 		Hooks: mockplatform.Hooks{
 			BeforeCommit: func(route string) error { return w.dies("before") },
 			AfterCommit:  func(route string) error { return w.dies("after") },

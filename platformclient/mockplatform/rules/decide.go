@@ -27,6 +27,7 @@ type Rules struct {
 	CountProveStub        bool // a wrong TAC from GET TRANSACTION PROVE counts as wrong evidence
 	RefundOnBalance       bool // a purchase is refunded on a lower balance when the client has no TAC
 	RefundByNumber        bool // a purchase is refunded when no upload carries its offline number
+	PayWithoutMAC2        bool // a TAC alone pays a purchase
 }
 
 // MaxWrong is how often wrong MAC1 or TAC may arrive for one order in its life.

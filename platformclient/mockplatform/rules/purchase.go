@@ -7,8 +7,9 @@ import (
 
 // Causes of SUSPENSE that only purchases have.
 const (
-	CauseLateTAC Cause = "LATE_TAC" // valid TAC after NOT_TAKEN; staff only
-	CauseSum     Cause = "SUM"      // after the upload window the books do not explain the balance
+	CauseLateTAC   Cause = "LATE_TAC"   // valid TAC after NOT_TAKEN; staff only
+	CauseSum       Cause = "SUM"        // after the upload window the books do not explain the balance
+	CauseOtherOpen Cause = "OTHER_OPEN" // came back after a restore while another purchase of the card was open; evidence after that resolves it
 )
 
 // Purchase is what the platform knows of an online purchase when evidence arrives
@@ -32,13 +33,18 @@ type Purchase struct {
 	// What the books say about the card's balance.
 	Shadow      wallet.Fen // opening + posted loads − known purchases
 	ShadowKnown bool       // false: the card never authenticated a balance, Shadow is its own claim
+	Uploaded    wallet.Fen // of the known purchases: those that shops uploaded since it was authorised
 	Incomplete  bool       // a restore may have lost loads of this card
 	OpenLoad    bool       // a credit not yet posted would hide a debit
 	OtherDoubt  bool       // another purchase of this card is in SUSPENSE and may be the missing money
+	OtherOpen   bool       // another purchase of this card is AUTHORISED or DOUBTFUL and is judged first
 
-	// The authenticated balance of an earlier contact over the probe.
-	Probed      bool
-	Unexplained wallet.Fen // Shadow − balance then, less what was made before it and uploaded since
+	// The authenticated balance of an earlier contact over the probe: Shadow − balance
+	// then, less what was made before it and uploaded since. UnexplainedLeast also takes
+	// away what the clocks of shops cannot place before or after that contact.
+	Probed           bool
+	Unexplained      wallet.Fen
+	UnexplainedLeast wallet.Fen
 
 	NumberUploaded bool // an upload carries this offline number; only RefundByNumber looks at it
 	Wrongs         int
@@ -108,7 +114,7 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	}
 	if e.MAC1 != nil {
 		if stop, found := checkProbe(p, e, rules); found {
-			stop.KeepTAC = validTAC
+			stop.KeepTAC, stop.KeepMAC2 = validTAC, validTAC && e.MAC2 != nil && e.MAC2.Valid
 			return stop
 		}
 	}
@@ -118,11 +124,11 @@ func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecisio
 	if e.MAC1 != nil && e.MAC1.Valid {
 		d.RaiseFloor = e.MAC1.Seq
 	}
-	debited, both := p.TACSeen || validTAC, (p.TACSeen || validTAC) && (p.MAC2Seen || d.KeepMAC2)
+	debited, both := p.TACSeen || validTAC, (p.TACSeen || validTAC) && (p.MAC2Seen || d.KeepMAC2 || rules.PayWithoutMAC2)
 	switch {
 	case both:
 		return proofComplete(p, e, d)
-	case p.State == wallet.PurchaseSuspense && p.Cause != CauseAge:
+	case p.State == wallet.PurchaseSuspense && (p.OtherOpen || p.Cause != CauseAge && p.Cause != CauseOtherOpen):
 		d.Outcome = Present // less than the whole proof moves nothing that people look at
 	case wrongDebit(e):
 		d = countWrong(p, e, d)
@@ -201,7 +207,8 @@ func proofComplete(p Purchase, e PurchaseEvidence, d PurchaseDecision) PurchaseD
 	}
 	unexplained, known := p.Unexplained, p.Probed
 	if e.MAC1 != nil && e.MAC1.Valid {
-		unexplained, known = p.Shadow-e.MAC1.Balance, true
+		// The answer may be older than what the card has paid in shops since.
+		unexplained, known = p.Shadow+p.Uploaded-e.MAC1.Balance, true
 		d.Unexplained = &unexplained
 	}
 	switch {
@@ -261,7 +268,7 @@ func DecideSum(p Purchase, rules Rules) PurchaseDecision {
 		d.Cause, d.Alarm = CauseAge, false
 	case p.Unexplained < p.Amount && !p.TACSeen && (p.Unexplained >= 0 || !p.ShadowKnown):
 		return PurchaseDecision{Outcome: NotTaken, Evidence: "uploads"}
-	case p.Unexplained == p.Amount && p.ShadowKnown && !p.OtherDoubt:
+	case p.Unexplained == p.Amount && p.UnexplainedLeast == p.Amount && p.ShadowKnown && !p.OtherDoubt:
 		return PurchaseDecision{Outcome: Refund, Evidence: "uploads"}
 	}
 	return d

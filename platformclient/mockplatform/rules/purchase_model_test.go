@@ -71,10 +71,11 @@ func (m model) facts(s modelState) Purchase {
 	p := Purchase{
 		State: s.state, Cause: s.cause, Amount: modelAmount, Lapsed: s.lapsed, Probe: modelProbe, ProbeEpoch: 1, Epoch: 1,
 		TACSeen: s.tac, MAC2Seen: s.mac2, Shadow: wallet.Fen(shadow), ShadowKnown: true, Probed: s.probed,
-		Unexplained: wallet.Fen(s.unexpl), NumberUploaded: s.uploaded && s.shopTell == s.claimed,
+		Unexplained: wallet.Fen(s.unexpl), UnexplainedLeast: wallet.Fen(s.unexpl), NumberUploaded: s.uploaded && s.shopTell == s.claimed,
 	}
 	if s.probed && s.uploaded && !s.uploadedIn && s.shopBefore {
 		p.Unexplained--
+		p.UnexplainedLeast--
 	}
 	return p
 }

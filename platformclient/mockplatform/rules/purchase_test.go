@@ -119,7 +119,7 @@ func TestDecidePurchase(t *testing.T) {
 func TestDecideSum(t *testing.T) {
 	doubt := func(edit func(*Purchase)) Purchase {
 		return openPurchase(func(p *Purchase) {
-			p.State, p.Probed, p.Unexplained = wallet.PurchaseDoubtful, true, 100
+			p.State, p.Probed, p.Unexplained, p.UnexplainedLeast = wallet.PurchaseDoubtful, true, 100, 100
 		}, edit)
 	}
 	for name, row := range map[string]struct {
@@ -129,6 +129,8 @@ func TestDecideSum(t *testing.T) {
 	}{
 		"the amount":            {doubt(func(*Purchase) {}), Refund, ""},
 		"the amount, and a TAC": {doubt(func(p *Purchase) { p.TACSeen = true }), Refund, ""},
+		"perhaps less":          {doubt(func(p *Purchase) { p.UnexplainedLeast = 60 }), Suspend, CauseSum},
+		"perhaps the amount":    {doubt(func(p *Purchase) { p.Unexplained = 140 }), Suspend, CauseSum},
 		"less":                  {doubt(func(p *Purchase) { p.Unexplained = 99 }), NotTaken, ""},
 		"nothing":               {doubt(func(p *Purchase) { p.Unexplained = 0 }), NotTaken, ""},
 		"less, but a TAC":       {doubt(func(p *Purchase) { p.Unexplained, p.TACSeen = 99, true }), Suspend, CauseSum},

@@ -21,7 +21,7 @@ var (
 	}
 	everyCause = []Cause{
 		"", CauseAge, CauseWrongEvidence, CauseBelowGrant, CauseBelowFloor, CauseJump, CauseSharedCounter, CauseOtherHost, CauseBalance,
-		CauseRestored, CauseRepeatedRandom, CauseValueCreated, CauseLateTAC, CauseSum, CauseCardBlocked, CauseCardLost,
+		CauseRestored, CauseRepeatedRandom, CauseValueCreated, CauseLateTAC, CauseSum, CauseOtherOpen, CauseCardBlocked, CauseCardLost,
 	}
 	everyTarget = []string{"", "LOADED", "VOIDED", "PAID", "REFUNDED", "NOT_TAKEN", "GRANTED", "SUSPENSE", "DECLINED"}
 )
