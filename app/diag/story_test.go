@@ -151,6 +151,12 @@ func TestEverySentenceHasItsText(t *testing.T) {
 			require.True(t, texts.Has("explain.state."+string(stage)), "%s in %s", stage, name)
 			require.True(t, texts.Has("explain.noted."+string(stage)), "%s in %s", stage, name)
 		}
+		for sw := 0x6200; sw <= 0x9FFF; sw++ { // card dossier §1.7
+			meaning := wallet.SW(sw).Meaning()
+			if sw>>8 != 0x61 && sw>>8 != 0x6C && sw>>4 != 0x63C && meaning != "unknown status" {
+				require.True(t, texts.Has("explain.sw."+wallet.SW(sw).String()), "%04X, %s, in %s", sw, meaning, name)
+			}
+		}
 		for _, key := range []string{"killed", "hidden", "unmatched", "skipped", "platform", "refusal", "policy", "disk", "signature", "earlier"} {
 			require.True(t, texts.Has("explain.limit."+key), "%s in %s", key, name)
 		}

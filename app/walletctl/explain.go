@@ -119,10 +119,7 @@ func (c *console) sentence(s diag.Sentence) string {
 		data["Request"] = c.named("explain.request.", name)
 	}
 	if sw, is := data["SW"].(string); is {
-		data["Meaning"] = c.named("explain.sw.", sw)
-		if data["Meaning"] == sw {
-			data["Meaning"] = s.Data["Meaning"]
-		}
+		data["Meaning"] = c.meaning(sw, s.Data["Meaning"])
 	}
 	if stage, is := data["Stage"].(string); is {
 		data["Text"] = c.named("explain.noted.", stage)
@@ -134,6 +131,18 @@ func (c *console) sentence(s diag.Sentence) string {
 		return s.Key
 	}
 	return c.texts.T(s.Key, data)
+}
+
+// meaning says what a status word means; otherwise is what stands where the catalogue
+// has no words.
+func (c *console) meaning(sw string, otherwise any) any {
+	if left, wrong := strings.CutPrefix(sw, "63C"); wrong {
+		return c.t("explain.sw.63CX", "Left", left)
+	}
+	if c.texts.Has("explain.sw." + sw) {
+		return c.t("explain.sw." + sw)
+	}
+	return otherwise
 }
 
 // printSeal says where the file comes from.

@@ -62,7 +62,8 @@ func (s secret) forms() []form {
 			text := encoding.EncodeToString(append(make([]byte, shift), s.raw...))
 			// The characters at the ends are shared with what stands beside the secret.
 			from, to := (shift*8+5)/6, (shift+len(s.raw))*8/6
-			if inner := text[from:to]; len(inner) >= 4 {
+			// Four characters of base64 occur by chance in a database full of signatures.
+			if inner := text[from:to]; len(inner) >= 5 {
 				forms = append(forms, form{fmt.Sprintf("%s, shifted by %d", name, shift), []byte(inner), false})
 			}
 		}
@@ -167,6 +168,9 @@ func TestHunterFindsWhatIsPlanted(t *testing.T) {
 			require.NotEmpty(t, h.search("file", content), "%s in %s", each.name, form.name)
 		}
 		for shift := range 3 { // inside something longer, as a sealed box or a picture would be
+			if shift > 0 && len(each.raw) < 6 {
+				continue // too few characters of its own are left
+			}
 			blob := append(append(bytes.Repeat([]byte{7}, shift), each.raw...), 9, 9, 9)
 			require.NotEmpty(t, h.search("file", []byte(base64.StdEncoding.EncodeToString(blob))), "%s at %d", each.name, shift)
 		}
