@@ -99,6 +99,7 @@ var signedFields = map[string]string{
 	"api.PurchaseResult.Grant":           "wallet.PurchaseGrant",
 	"api.PurchaseAttempt.Grant":          "wallet.PurchaseGrant",
 	"wallet.PurchaseGrantedScript.Grant": "wallet.PurchaseGrant",
+	"api.StaffSession.Scripts":           "wallet.Script",
 }
 
 // errorCodeFields hold one of the codes of package api.
@@ -162,7 +163,7 @@ func (g *generator) operation(op operation, errorBody object) object {
 		result["description"] = op.note
 	}
 	auth := op.auth
-	if op.path == api.PathDevices {
+	if op.path == api.PathDevices || op.path == api.PathStaffSession && op.method == "POST" {
 		auth = "device" // one that is not enrolled yet: the handler checks the signature itself
 	}
 	if security := security(auth); security != nil {
@@ -229,7 +230,7 @@ func security(auth string) []any {
 		return []any{}
 	case "device", "merchant":
 		return []any{device}
-	case "session":
+	case "session", "staff": // each kind of session opens its own routes only
 		return []any{token}
 	case "evidence":
 		return []any{token, object{}}

@@ -47,6 +47,7 @@ const (
 	accessNone  access = iota // hello and login
 	accessToken               // a person is logged in
 	accessIfAny               // evidence: with a token where there is one
+	accessStaff               // a member of staff is logged in
 )
 
 // answer is what the platform said, bounded but not yet believed.
@@ -275,7 +276,7 @@ func (c *Client) once(ctx context.Context, call call, prepared *http.Request, bo
 		if call.method == http.MethodPost {
 			timeout = moneyTimeout
 		}
-	case api.PathAttempts, api.PathPurchaseAttempts:
+	case api.PathAttempts, api.PathPurchaseAttempts, api.PathStaffAttempts, api.PathStaffPurchaseAttempts:
 		timeout = moneyTimeout
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -423,6 +424,9 @@ func statusError(result answer) *Error {
 	var body api.ErrorBody
 	if json.Unmarshal(result.body, &body) == nil && validCode(body.Error.Code) {
 		failure.Code, failure.Text = body.Error.Code, shorten(body.Error.Text)
+	}
+	if failure.Code == api.CodeCompanionRefused {
+		failure.Err = errors.New(failure.Text) // names what this computer shows, which staff can register
 	}
 	if failure.Code == api.CodeNotLoggedIn {
 		failure.Kind = KindNotLoggedIn

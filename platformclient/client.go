@@ -40,6 +40,9 @@ type Config struct {
 	// Journal gives the mark of the client's journal for session and loads; nil
 	// where there is no journal.
 	Journal func(ctx context.Context) (api.JournalMark, error)
+	// Companion tells the serial of the reader in use, "" where there is none; the
+	// device key stands for it then. nil means none.
+	Companion func(ctx context.Context) string
 	// OnEpoch tells that the platform was restored from a backup (protocol §2.7.1).
 	// It only takes note: it must not call the client.
 	OnEpoch func(old, new int)
@@ -175,6 +178,13 @@ func (c *Client) MinVersion() string {
 }
 
 func (c *Client) now() time.Time { return c.config.Now() }
+
+func (c *Client) companion(ctx context.Context) string {
+	if c.config.Companion == nil {
+		return ""
+	}
+	return c.config.Companion(ctx)
+}
 
 // platformNow is the platform's clock as its greeting showed it: leases and
 // policies expire by that, because clocks of computers are wrong.

@@ -70,7 +70,7 @@ func (i *issuer) RequestLoad(ctx context.Context, ask wallet.LoadAsk) (wallet.Ve
 		body: api.LoadRequest{Amount: order.Amount, Fee: order.Fee, Source: order.Source,
 			Card:    api.LoadCard{ASN: order.ASN, KeyIndex: ask.KeyIndex, Profile: ask.Profile},
 			Open:    api.Open{TID: ask.TID, Amount: order.Amount, Steps: ask.Steps},
-			PaySeal: seal},
+			PaySeal: seal, CompanionSN: i.client.companion(ctx)},
 	})
 	if err != nil {
 		return wallet.Verdict{}, err
@@ -103,23 +103,30 @@ func (i *issuer) seal(ctx context.Context, core api.OrderCore) ([]byte, error) {
 // Settle sends the card's evidence to POST /v1/loads/{id}/attempts, and once more
 // after silence.
 func (i *issuer) Settle(ctx context.Context, evidence wallet.Evidence) (wallet.Verdict, error) {
+	return i.client.settle(ctx, evidence, api.PathAttempts, accessToken)
+}
+
+func (c *Client) settle(ctx context.Context, evidence wallet.Evidence, route string, wanted access) (wallet.Verdict, error) {
 	order := evidence.Order
 	request := api.AttemptRequest{Attempt: order.Attempt, Intent: evidence.Intent, Prove: evidence.Prove, Grant: evidence.Grant}
+	if evidence.Intent == wallet.IntentComplete {
+		request.CompanionSN = c.companion(ctx)
+	}
 	if len(evidence.Steps) > 0 {
 		request.Open = &api.Open{TID: order.ProbeTID, Amount: order.Amount, Steps: evidence.Steps}
 	}
-	result, err := i.client.do(ctx, call{
-		method: http.MethodPost, route: api.PathAttempts, path: fill(api.PathAttempts, order.Order),
-		access: accessToken, retry: true, body: request,
+	result, err := c.do(ctx, call{
+		method: http.MethodPost, route: route, path: fill(route, order.Order),
+		access: wanted, retry: true, body: request,
 	})
 	if err != nil {
 		return wallet.Verdict{}, err
 	}
 	about := subject{request: result.key, order: order.Order, asn: &order.ASN, amount: order.Amount}
 	if evidence.Grant != nil {
-		about.money = i.client.moneyOf(*evidence.Grant)
+		about.money = c.moneyOf(*evidence.Grant)
 	}
-	return i.client.verdict(ctx, result, about)
+	return c.verdict(ctx, result, about)
 }
 
 // moneyOf reads fee and source from a grant, if the platform signed it.

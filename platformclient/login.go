@@ -122,7 +122,7 @@ func (c *Client) enrol(ctx context.Context, phone, password string, sms func(con
 		sealed: func(nonce string) (any, error) {
 			seal, err := c.sealLogin(ctx, api.PathDevices, nonce, phone, password)
 			return api.DeviceRequest{Phone: phone, SMS: api.SMSCode{CodeID: sent.CodeID, Code: code}, LoginPWSeal: seal,
-				DeviceKey: wallet.Hex(public), DeviceName: c.config.DeviceName}, err
+				DeviceKey: wallet.Hex(public), DeviceName: c.config.DeviceName, CompanionSN: c.companion(ctx)}, err
 		},
 	})
 	if err != nil {
@@ -205,6 +205,9 @@ func (c *Client) token(ctx context.Context, wanted access, failed string) (strin
 	}
 	if err := c.needProfile(); err != nil {
 		return "", err
+	}
+	if wanted == accessStaff {
+		return c.staffToken(ctx, failed)
 	}
 	c.mu.Lock()
 	access, expires := c.access, c.expires

@@ -37,7 +37,7 @@ func (c *Client) MerchantOrder(ctx context.Context, code string) (wallet.Merchan
 // back to the main account (protocol §2.19).
 func (c *Client) Unload(ctx context.Context, asn wallet.ASN, amount wallet.Fen) (wallet.MerchantOrder, error) {
 	offer, err := c.offer(ctx, call{method: http.MethodPost, route: api.PathUnloads, path: api.PathUnloads,
-		body: api.UnloadRequest{ASN: asn, Amount: amount}})
+		body: api.UnloadRequest{ASN: asn, Amount: amount, CompanionSN: c.companion(ctx)}})
 	if err == nil && (!offer.Unload || offer.Amount != amount) {
 		return wallet.MerchantOrder{}, unsigned(CodeAnswerForeign, "the offer is not for this return of balance")
 	}
@@ -84,7 +84,7 @@ func (d cashier) RequestPurchase(ctx context.Context, ask wallet.PurchaseAsk) (w
 		access: accessToken, retry: true,
 		body: api.PurchaseRequest{MerchantOrder: payment.MerchantOrder, Amount: payment.Amount,
 			Card: api.LoadCard{ASN: payment.ASN, KeyIndex: ask.KeyIndex, Profile: ask.Profile},
-			Open: api.Open{TID: ask.TID, Amount: payment.Amount, Steps: ask.Steps}},
+			Open: api.Open{TID: ask.TID, Amount: payment.Amount, Steps: ask.Steps}, CompanionSN: d.client.companion(ctx)},
 	})
 	if err != nil {
 		return wallet.PurchaseVerdict{}, err
@@ -114,14 +114,18 @@ func (d cashier) RequestPurchase(ctx context.Context, ask wallet.PurchaseAsk) (w
 // SettlePurchase sends the card's evidence to POST /v1/purchases/{id}/attempts, and
 // once more after silence.
 func (d cashier) SettlePurchase(ctx context.Context, evidence wallet.PurchaseEvidence) (wallet.PurchaseStatement, error) {
+	return d.client.settlePurchase(ctx, evidence, api.PathPurchaseAttempts, accessToken)
+}
+
+func (c *Client) settlePurchase(ctx context.Context, evidence wallet.PurchaseEvidence, route string, wanted access) (wallet.PurchaseStatement, error) {
 	open := evidence.Purchase
 	request := api.PurchaseAttempt{Prove: evidence.Prove, Grant: evidence.Grant}
 	if len(evidence.Steps) > 0 {
 		request.Open = &api.Open{TID: open.ProbeTID, Amount: wallet.PurchaseProbeAmount, Steps: evidence.Steps}
 	}
-	statement, _, err := d.client.statement(ctx, call{
-		method: http.MethodPost, route: api.PathPurchaseAttempts, path: fill(api.PathPurchaseAttempts, open.Purchase),
-		access: accessToken, retry: true, body: request,
+	statement, _, err := c.statement(ctx, call{
+		method: http.MethodPost, route: route, path: fill(route, open.Purchase),
+		access: wanted, retry: true, body: request,
 	}, purchaseSubject{purchase: open.Purchase, asn: &open.ASN, amount: open.Amount})
 	return statement, err
 }

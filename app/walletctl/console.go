@@ -85,7 +85,7 @@ func (c *console) fail(err error) int {
 			fmt.Fprintf(c.err, "%s: %s, %s, %s\n", c.t("console.order"), orderName(*failure.Order), failure.Order.Amount.Yuan(), failure.Order.ASN.Masked())
 		}
 		c.hint(failure)
-		if c.Verbose || code == "USAGE" || code == "INTERNAL" || code == "CARD_FILE" {
+		if c.Verbose || code == "USAGE" || code == "COMPANION_REFUSED" || code == "INTERNAL" || code == "CARD_FILE" {
 			fmt.Fprintf(c.err, "  (%v)\n", err)
 		}
 		return failure.Exit()

@@ -53,6 +53,7 @@ type commands struct {
 	Sync      syncCmd      `cmd:"" help:"Settle what is open for the card on the reader (充值同步)."`
 	Orders    ordersCmd    `cmd:"" help:"Where is my money."`
 	Receipt   receiptCmd   `cmd:"" help:"Receipt of an order."`
+	Staff     staffCmd     `cmd:"" help:"Service counter: settle by card, decide with two persons, companions, service."`
 	Diagnose  diagnoseCmd  `cmd:"" help:"Check this computer; with --bundle put together what service staff need."`
 	Explain   explainCmd   `cmd:"" help:"Say in words what a bundle or a trace shows."`
 	Replay    replayCmd    `cmd:"" help:"Play a recorded trace against this program, without a reader and a platform."`

@@ -8,6 +8,7 @@ import (
 	"maps"
 
 	"walletcompanion/app/core"
+	"walletcompanion/app/wire"
 	"walletcompanion/wallet"
 )
 
@@ -55,6 +56,11 @@ func (cmd syncCmd) Run(ctx context.Context, con *console) error {
 	}
 	defer program.Close()
 	lines, err := program.Core.Sync(ctx, core.SyncAsk{Intent: intent, Order: cmd.Order, PIN: con.pin(program, cmd.PasswordStdin), Progress: con.progress})
+	return con.settled(program, lines, err)
+}
+
+// settled prints what became of the orders of a card; one that stays open fails.
+func (c *console) settled(program *wire.Program, lines []core.SyncLine, err error) error {
 	object := syncObject{Orders: []syncedObject{}, FaultHit: faultHit()}
 	for _, line := range lines {
 		object.Orders = append(object.Orders, syncedOf(line))
@@ -69,13 +75,13 @@ func (cmd syncCmd) Run(ctx context.Context, con *console) error {
 		failure.Detail = withOrders(failure.Detail, object.Orders)
 		return &failure
 	}
-	return con.print(object, func(w io.Writer) {
-		con.demoMark(w, program.IsDemo())
+	return c.print(object, func(w io.Writer) {
+		c.demoMark(w, program.IsDemo())
 		if len(object.Orders) == 0 {
-			fmt.Fprintln(w, con.t("console.nothingOpen"))
+			fmt.Fprintln(w, c.t("console.nothingOpen"))
 		}
 		for _, each := range object.Orders {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", each.Order, con.yuan(each.AmountFen), con.t("console.settled."+string(each.To)))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", each.Order, c.yuan(each.AmountFen), c.t("console.settled."+string(each.To)))
 		}
 	})
 }

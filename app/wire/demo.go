@@ -103,7 +103,7 @@ func (p *Program) restoreDemo() {
 // asked for that.
 func (p *Program) autoLogin(ctx context.Context) error {
 	demo := p.DemoCredentials()
-	if p.Demo == nil || demo == nil {
+	if p.Demo == nil || demo == nil || p.options.Staff {
 		return nil
 	}
 	if err := p.client.Connect(ctx); err == nil && p.client.Session().User != "" {

@@ -40,6 +40,7 @@ type Options struct {
 	Fault           string
 	DemoCredentials bool
 	Online          bool // a platform is needed; reading alone opens none
+	Staff           bool // works with the session of staff; a customer's is left alone
 	CardOnly        bool // only a card is read: goes on where the profile cannot be opened
 	Notice          func(key string, data map[string]any)
 	Waiting         func(reader.State)
@@ -137,7 +138,11 @@ func (p *Program) coreConfig() core.Config {
 		BeforeStage: p.beforeStage, AfterStage: p.afterStage, Demo: p.profile.Demo,
 	}
 	if p.client != nil {
-		config.Platform = clientPlatform{p.client, p.profile.SignerKeys(), p.store}
+		customer := clientPlatform{p.client, p.profile.SignerKeys(), p.store}
+		config.Platform = customer
+		if p.options.Staff {
+			config.Platform = newStaffPlatform(customer)
+		}
 	}
 	return config
 }
@@ -277,7 +282,7 @@ func (p *Program) openClient() (err error) {
 	if p.options.DemoCredentials && !p.profile.Demo {
 		return &core.Failure{Code: "DEMO_CREDENTIALS_REFUSED"}
 	}
-	config := platformclient.Config{Profile: p.profile, Vault: p.store, Version: Version, DeviceName: deviceName(), Journal: p.store.Mark, OnRequest: p.recordRequest,
+	config := platformclient.Config{Profile: p.profile, Vault: p.store, Version: Version, DeviceName: deviceName(), Journal: p.store.Mark, OnRequest: p.recordRequest, Companion: p.companion,
 		OnReceipt: func(order string, receipt wallet.Signed) {
 			_ = p.store.PutReceipt(context.Background(), order, receipt)
 		}}

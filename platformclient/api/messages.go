@@ -84,7 +84,7 @@ type DeviceRequest struct {
 	LoginPWSeal []byte     `json:"login_pw_seal"`
 	DeviceKey   wallet.Hex `json:"device_key"` // Ed25519 public key, 32 bytes
 	DeviceName  string     `json:"device_name"`
-	CompanionSN string     `json:"companion_sn,omitempty"`
+	CompanionSN string     `json:"companion_sn,omitempty"` // serial of the reader; empty: the device key stands for it
 }
 
 // DeviceAnswer names the enrolled device.
@@ -97,7 +97,6 @@ type DeviceAnswer struct {
 type SessionRequest struct {
 	Phone       string      `json:"phone"`
 	LoginPWSeal []byte      `json:"login_pw_seal"`
-	CompanionSN string      `json:"companion_sn,omitempty"`
 	ClientVer   string      `json:"client_ver"`
 	Journal     JournalMark `json:"journal"`
 }
@@ -197,6 +196,8 @@ type LoadRequest struct {
 	Card    LoadCard   `json:"card"`
 	Open    Open       `json:"open"`
 	PaySeal []byte     `json:"pay_seal"`
+
+	CompanionSN string `json:"companion_sn,omitempty"`
 }
 
 // LoadCard is the card of a LoadRequest as the person confirmed it.
@@ -234,6 +235,8 @@ type AttemptRequest struct {
 	Prove   *wallet.StepResult `json:"prove,omitempty"` // answer of GET TRANSACTION PROVE
 	Open    *Open              `json:"open,omitempty"`  // INITIALIZE FOR LOAD over the probe
 	Grant   *wallet.Signed     `json:"grant,omitempty"` // lets a restored platform rebuild the order
+
+	CompanionSN string `json:"companion_sn,omitempty"` // looked at for complete, which gives a new grant
 }
 
 // PendingAnswer lists open orders of a card, whoever pays them.

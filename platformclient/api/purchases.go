@@ -33,6 +33,8 @@ type Offer struct {
 type UnloadRequest struct {
 	ASN    wallet.ASN `json:"asn"`
 	Amount wallet.Fen `json:"amount"`
+
+	CompanionSN string `json:"companion_sn,omitempty"`
 }
 
 // PurchaseRequest asks for MAC1. Its idempotency key is the purchase's key. Steps
@@ -42,6 +44,8 @@ type PurchaseRequest struct {
 	Amount        wallet.Fen `json:"amount"`
 	Card          LoadCard   `json:"card"`
 	Open          Open       `json:"open"` // TID: the terminal number of INITIALIZE FOR PURCHASE, leased
+
+	CompanionSN string `json:"companion_sn,omitempty"`
 }
 
 // PurchaseAnswer answers every request about a purchase: a grant with its script,

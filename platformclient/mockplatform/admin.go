@@ -53,12 +53,24 @@ func (p *Platform) seedUser(tx *Tx, phone, companion string, salt, hash []byte) 
 		if companion == "" {
 			return existing.id, nil
 		}
-		return existing.id, tx.exec(`UPDATE users SET companion = ? WHERE user = ?`, companion, existing.id)
+		return existing.id, p.seedCompanion(tx, phone, companion)
+	}
+	if companion != "" {
+		if err := p.seedCompanion(tx, phone, companion); err != nil {
+			return "", err
+		}
 	}
 	user, paySalt := p.newID("U"), p.draw(16)
 	return user, tx.exec(`INSERT INTO users (user, phone, state, tier, companion, login_salt, login_hash, pay_salt, pay_mac, created)
 		VALUES (?, ?, ?, 'demo', ?, ?, ?, ?, ?, ?)`, user, phone, accountNormal, companion, salt, hash, paySalt,
 		p.peppered("payment", paySalt, p.secrets.Credentials.PaymentPassword), p.now().UnixMilli())
+}
+
+// seedCompanion registers a companion as staff would.
+func (p *Platform) seedCompanion(tx *Tx, phone, serial string) error {
+	return tx.exec(`INSERT INTO companions (serial, phone, state, changed) VALUES (?, ?, ?, ?)
+		ON CONFLICT (serial) DO UPDATE SET phone = excluded.phone, state = excluded.state, changed = excluded.changed`,
+		serial, phone, companionRegistered, p.now().UnixMilli())
 }
 
 // giveCard makes a user the owner of a card that nobody else owns.

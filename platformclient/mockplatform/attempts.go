@@ -27,6 +27,7 @@ type settling struct {
 	sent      loadCommand
 	answer    initAnswer
 	hasAnswer bool
+	companion string // that the sender shows
 	floor     uint16 // the card's proven counter before this evidence
 }
 
@@ -86,6 +87,7 @@ func settleLoad(c *call) (reply, error) {
 			Attempt: request.Attempt, Intent: request.Intent, Payer: s.payer(), Counts: s.counts(request.Grant),
 			SaysNo: request.Prove == nil || !accepted(*request.Prove),
 		}
+		s.companion = request.CompanionSN
 		if refusal, err := s.read(request); err != nil || refusal != nil {
 			answer = deref(refusal)
 			return err
@@ -117,7 +119,7 @@ func (p *Platform) startSettling(tx *Tx, c *call, signed *wallet.Signed) (*settl
 			return nil, refused(http.StatusUnprocessableEntity, api.CodeSignature, "the grant is not one of this platform for this order"), nil
 		}
 	}
-	if c.sender.user == "" && grant == nil {
+	if c.sender.user == "" && c.sender.staff == "" && grant == nil {
 		return nil, refused(http.StatusUnauthorized, api.CodeNotLoggedIn, "evidence needs a session or the signed grant"), nil
 	}
 	o, err := findOrder(tx, `id = ? OR (key = ? AND user = ?)`, id, id, c.sender.user)
@@ -153,10 +155,10 @@ func (p *Platform) startSettling(tx *Tx, c *call, signed *wallet.Signed) (*settl
 func (s *settling) payer() bool { return s.c.sender.user != "" && s.c.sender.user == s.order.user }
 
 // counts tells whether wrong evidence of this sender counts against the order: from
-// the payer, from the card's holder, or with the order's own grant.
+// the payer, from the card's holder, from the counter, or with the order's own grant.
 func (s *settling) counts(grant *wallet.Signed) bool {
 	user := s.c.sender.user
-	return grant != nil || user != "" && (user == s.order.user || user == s.card.user)
+	return grant != nil || s.c.sender.staff != "" || user != "" && (user == s.order.user || user == s.card.user)
 }
 
 // checkTAC compares with the expectation that was stored before MAC2 left. For an
@@ -270,8 +272,10 @@ func (s *settling) facts() (rules.Order, error) {
 		facts.CompleteRefused = api.CodeCardState
 	case s.card.typeRefused || s.p.profileRefused(o.profile):
 		facts.CompleteRefused = api.CodeCardTypeRefused
+	default:
+		facts.CompleteRefused, err = s.p.moneyRefused(s.tx, payer.phone, s.companion, s.c.sender.thumbprint)
 	}
-	return facts, nil
+	return facts, err
 }
 
 // decide asks the rules and carries their decision out.
@@ -399,10 +403,7 @@ func (s *settling) finish(action string) (reply, error) {
 }
 
 func (s *settling) actor() string {
-	if s.c.sender.user == "" {
-		return "bearer of the grant"
-	}
-	return s.c.sender.user
+	return s.c.sender.actor()
 }
 
 // suspend leaves the decision to people. An order that was voided holds its money

@@ -23,6 +23,10 @@ type sender struct {
 	device     string
 	thumbprint string
 	nonce      string
+
+	// Of staff alone, who are nobody's user and have no enrolled device.
+	staff, staffName, role string
+	until                  time.Time // end of the session
 }
 
 // authFunc checks the sender; a reply is a refusal.

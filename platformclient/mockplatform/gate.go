@@ -49,9 +49,9 @@ const (
 // laneOf is the lane of a route.
 func laneOf(path string) lane {
 	switch path {
-	case api.PathResult, api.PathAttempts, api.PathPurchaseResult, api.PathPurchaseAttempts:
+	case api.PathResult, api.PathAttempts, api.PathPurchaseResult, api.PathPurchaseAttempts, api.PathStaffAttempts, api.PathStaffPurchaseAttempts:
 		return laneSettle
-	case api.PathDevices, api.PathSession:
+	case api.PathDevices, api.PathSession, api.PathStaffSession:
 		return laneLogin
 	}
 	return laneBegin

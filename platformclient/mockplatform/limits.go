@@ -104,6 +104,16 @@ var refusalTexts = map[string]string{
 	api.CodeMerchantOrder:     "the merchant's order cannot be paid: it is unknown, has expired, or is being paid already",
 	api.CodeAmountDiffers:     "the confirmed amount is not that of the merchant's order",
 	api.CodeCardBalance:       "the card does not hold this amount",
+	api.CodeServiceClosed:     "the wallet service is closed; open orders can still be settled",
+	api.CodeCompanionRefused:  "this account uses another companion; the service counter registers one",
+	api.CodeCompanionTaken:    "this companion is registered for another phone number",
+	api.CodeNotInSuspense:     "this order does not wait for a decision of staff",
+	api.CodeDecisionRefused:   "this outcome contradicts what is proven about the order",
+	api.CodeSecondPerson:      "who proposed a decision cannot confirm it",
+	api.CodeStaffRole:         "this needs a supervisor",
+	api.CodeProposalOpen:      "another proposal for this order waits for a second person",
+	api.CodeProposalClosed:    "this proposal was confirmed or rejected already",
+	api.CodeProposalStale:     "the order has changed since it was proposed; look at it again",
 }
 
 func refusalText(code string) string { return refusalTexts[code] }
@@ -116,9 +126,10 @@ func statusOf(code string) int {
 	case api.CodeBalanceShort, api.CodeCardBalance:
 		return http.StatusPaymentRequired
 	case api.CodePendingLoad, api.CodeStaleCardState, api.CodeTIDUsed, api.CodeLeaseInvalid, api.CodeAbandoned, api.CodeAttemptSuperseded,
-		api.CodeFeeChanged, api.CodePendingPurchase, api.CodeMerchantOrder, api.CodeAmountDiffers:
+		api.CodeFeeChanged, api.CodePendingPurchase, api.CodeMerchantOrder, api.CodeAmountDiffers,
+		api.CodeNotInSuspense, api.CodeProposalOpen, api.CodeProposalClosed, api.CodeProposalStale, api.CodeCompanionTaken:
 		return http.StatusConflict
-	case api.CodeLimitLoadMin, api.CodeLimitLoadMax, api.CodeLimitPurseCap, api.CodeCardEvidence, api.CodeTooManyWrong:
+	case api.CodeLimitLoadMin, api.CodeLimitLoadMax, api.CodeLimitPurseCap, api.CodeCardEvidence, api.CodeTooManyWrong, api.CodeDecisionRefused:
 		return http.StatusUnprocessableEntity
 	case api.CodePasswordLocked, api.CodeLimitCardCount, api.CodeLimitCardSum, api.CodeLimitAccountSum, api.CodeLimitDeviceSum:
 		return http.StatusLocked

@@ -113,7 +113,7 @@ type loading struct {
 // proved on the way (floor, random, opening balance) is kept either way.
 func (l *loading) check() (*refusal, error) {
 	for _, step := range []func() (*refusal, error){
-		l.checkAccount, l.checkCard, l.checkAnswers, l.checkMAC1, l.checkCounter, l.checkLimits, l.checkPassword, l.checkBalance,
+		l.checkAccount, l.checkService, l.checkCard, l.checkAnswers, l.checkMAC1, l.checkCounter, l.checkLimits, l.checkPassword, l.checkBalance,
 	} {
 		if found, err := step(); err != nil || found != nil {
 			return found, err
@@ -141,6 +141,15 @@ func (l *loading) checkAccount() (found *refusal, err error) {
 		return refuse(api.CodeCardState), nil
 	}
 	return nil, err
+}
+
+// checkService looks at what staff has closed or bound.
+func (l *loading) checkService() (*refusal, error) {
+	code, err := l.p.moneyRefused(l.tx, l.account.phone, l.request.CompanionSN, l.c.sender.thumbprint)
+	if err != nil || code == "" {
+		return nil, err
+	}
+	return refuse(code), nil
 }
 
 func (l *loading) checkCard() (found *refusal, err error) {

@@ -231,6 +231,10 @@ func requestUnload(c *call) (reply, error) {
 			answer = kept.replay(hash)
 			return nil
 		}
+		if code, err := c.unloadRefused(tx, request); err != nil || code != "" {
+			answer = failure(statusOf(code), code, refusalText(code))
+			return err
+		}
 		k, err := findCard(tx, request.ASN)
 		if err != nil {
 			return err
@@ -254,6 +258,15 @@ func requestUnload(c *call) (reply, error) {
 		return c.p.storeAnswer(tx, c.sender.user, api.PathUnloads, c.key, hash, answer)
 	})
 	return answer, err
+}
+
+// unloadRefused is moneyRefused for a return of balance.
+func (c *call) unloadRefused(tx *Tx, request api.UnloadRequest) (string, error) {
+	holder, err := findAccount(tx, "user", c.sender.user)
+	if err != nil || holder == nil {
+		return "", err
+	}
+	return c.p.moneyRefused(tx, holder.phone, request.CompanionSN, c.sender.thumbprint)
 }
 
 // authMerchant wants a request that a registered merchant signed. sender.user is the

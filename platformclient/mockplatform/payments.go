@@ -116,7 +116,7 @@ func (p *Platform) declinePurchase(key, request string, found *purchaseRefusal) 
 // check runs the checks in their order; the first refusal ends them.
 func (y *paying) check() (*purchaseRefusal, error) {
 	for _, step := range []func() (*purchaseRefusal, error){
-		y.checkAccount, y.checkCard, y.checkOpen, y.checkTries, y.checkOrder, y.checkAnswers, y.checkClaims, y.checkNumber,
+		y.checkAccount, y.checkService, y.checkCard, y.checkOpen, y.checkTries, y.checkOrder, y.checkAnswers, y.checkClaims, y.checkNumber,
 	} {
 		if found, err := step(); err != nil || found != nil {
 			return found, err
@@ -131,6 +131,15 @@ func (y *paying) checkAccount() (found *purchaseRefusal, err error) {
 		found = refusePurchase(api.CodeAccountState)
 	}
 	return found, err
+}
+
+// checkService looks at what staff has closed or bound.
+func (y *paying) checkService() (*purchaseRefusal, error) {
+	code, err := y.p.moneyRefused(y.tx, y.account.phone, y.request.CompanionSN, y.c.sender.thumbprint)
+	if err != nil || code == "" {
+		return nil, err
+	}
+	return refusePurchase(code), nil
 }
 
 // checkCard: a card on the watch list may pay, a card that repeats its randoms may

@@ -5,7 +5,7 @@
 //
 // It is split by the nouns of the business: keys, hsm, store, ledger, audit,
 // idempotency, session, cards, loads, attempts, limits, restore, merchants,
-// callbacks, purchases, debits, uploads. What evidence
+// callbacks, purchases, debits, uploads, staff. What evidence
 // proves is decided in the sub-package rules, by pure functions.
 package mockplatform
 

@@ -145,6 +145,9 @@ func startEpoch(database string, highest int) (BackupReport, error) {
 		if err := tx.exec(`DELETE FROM tokens WHERE kind = 'access'`); err != nil {
 			return err
 		}
+		if err := tx.exec(`DELETE FROM staff_tokens`); err != nil {
+			return err
+		}
 		open, err := findOrders(tx, isOpen)
 		if err != nil {
 			return err

@@ -12,7 +12,7 @@ type Route struct {
 	Path   string // {…} stands for one path element
 	// Auth is what the route asks of its sender: none, device (a signature),
 	// session (a signature and an access token), evidence (a session, or a request
-	// that authenticates itself), merchant.
+	// that authenticates itself), merchant, staff (a session of staff).
 	Auth string
 }
 

@@ -142,9 +142,13 @@ func enrolDevice(c *call) (reply, error) {
 		if err != nil {
 			return err
 		}
-		if !good || !companionFits(user.companion, request.CompanionSN) {
-			answer = failure(http.StatusForbidden, api.CodeSMSCodeWrong, "the SMS code or the companion is not right")
+		if !good {
+			answer = failure(http.StatusForbidden, api.CodeSMSCodeWrong, "the SMS code is not right")
 			return nil
+		}
+		if fits, err := companionFits(tx, user.phone, request.CompanionSN, c.sender.thumbprint); err != nil || !fits {
+			answer = refuseCompanion(request.CompanionSN, c.sender.thumbprint)
+			return err
 		}
 		enrolled, err := c.p.addDevice(tx, user.id, request, public)
 		if err != nil {
@@ -155,8 +159,6 @@ func enrolDevice(c *call) (reply, error) {
 	})
 	return answer, err
 }
-
-func companionFits(registered, shown string) bool { return registered == "" || registered == shown }
 
 // addDevice enrols a key. A fourth device replaces the one that was idle longest;
 // a key that is enrolled already is only renewed, which also ends a suspicion of
@@ -289,9 +291,6 @@ func openSession(c *call) (reply, error) {
 	}
 	if user.id != c.sender.user {
 		return failure(http.StatusForbidden, api.CodeDeviceUnknown, "this device is enrolled for another account"), nil
-	}
-	if !companionFits(user.companion, request.CompanionSN) {
-		return failure(http.StatusForbidden, api.CodeDeviceUnknown, "this account wants its registered companion"), nil
 	}
 	return c.grantSession(request.Journal, nil)
 }

@@ -46,6 +46,8 @@ type Subject struct {
 	// Merchant is the name of a merchant and MerchantKey what it signs with.
 	Merchant    string
 	MerchantKey ed25519.PrivateKey
+	// Staff makes a member of staff of this role, of another name each time.
+	Staff func(t *testing.T, role string) (name, password string)
 	// Observe sees every exchange; may be nil.
 	Observe func(Exchange)
 }
@@ -95,7 +97,7 @@ func Run(t *testing.T, start func(t *testing.T) Subject) {
 		{"token belongs to its device", testForeignToken},
 		{"form of requests", testForm},
 	}
-	for _, c := range append(cases, purchaseCases...) {
+	for _, c := range slices.Concat(cases, purchaseCases, staffCases) {
 		t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, start)) })
 	}
 }

@@ -241,6 +241,7 @@ func (w *world) settleAll() {
 	w.checkReport()
 	w.checkQuiet()
 	w.checkUnchanged()
+	w.staffDecides()
 }
 
 func (w *world) settleWith(c *computer, k *chip, round int) {

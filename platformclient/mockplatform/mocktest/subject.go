@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/hex"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,6 +46,11 @@ func Subject(t *testing.T) platformtest.Subject {
 		LoginPassword: credentials.LoginPassword, PaymentPassword: credentials.PaymentPassword,
 		Merchant: merchant, MerchantKey: merchantKey,
 		SMSCode: func(context.Context, string) (string, error) { return credentials.SMSCode, nil },
+		Staff: func(t *testing.T, role string) (name, password string) {
+			name, password = role+"-"+hex.EncodeToString(random(t, 4)), hex.EncodeToString(random(t, 8))
+			require.NoError(t, platform.AddStaff(t.Context(), name, role, password))
+			return name, password
+		},
 		Card: func(t *testing.T, balance wallet.Fen) platformtest.Chip {
 			return Card(t, platform, balance)
 		},
