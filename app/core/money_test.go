@@ -245,6 +245,34 @@ func TestTopUp_SilentPlatformLeavesItOpen(t *testing.T) {
 	require.Zero(t, l.commands("52"))
 }
 
+// A person who stops while the platform is asked (Ctrl+C) does not stop what follows:
+// the journal is read, and the key is abandoned.
+func TestTopUp_StoppedWhileAsking(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		abandon func(key string) (wallet.OrderState, error)
+		open    bool
+		stage   wallet.Stage
+	}{
+		{"the platform never granted it", func(key string) (wallet.OrderState, error) {
+			return wallet.OrderState{Key: key, State: wallet.StateDeclined, Code: "ABANDONED"}, nil
+		}, false, wallet.StageDeclined},
+		{"the platform is silent", func(string) (wallet.OrderState, error) { return wallet.OrderState{}, errSilent }, true, wallet.StageAsked},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newTill(t)
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			l.platform.issuer.Lost = context.Canceled
+			l.platform.issuer.Forge = func(*wallet.Grant, *[]wallet.Step) { stop() }
+			l.platform.abandon = test.abandon
+			_, err := l.core.TopUp(ctx, core.TopUpAsk{Amount: 50_00, Confirm: func(context.Context, core.Confirmation) error { return nil }})
+			require.Equal(t, test.open, core.Explain(err).Open(), "%v", err)
+			require.Equal(t, test.stage, l.stage())
+		})
+	}
+}
+
 // Without the person's yes, or without the money lock, nobody is asked for money and
 // the card is not opened for a load.
 func TestTopUp_NothingWithoutConfirmationOrLock(t *testing.T) {

@@ -143,8 +143,10 @@ func (c *Core) confirmPayment(ctx context.Context, purse wallet.Purse, order wal
 
 // afterPurchaseFailure settles at once what can be settled without the card: a key
 // that the platform never authorised is abandoned with a tombstone, so that a late
-// request is refused. Everything else stays open for sync.
+// request is refused. Everything else stays open for sync. It is done also after
+// Ctrl+C, as for a load.
 func (c *Core) afterPurchaseFailure(ctx context.Context, key string, err error) error {
+	ctx = context.WithoutCancel(ctx)
 	latest, found, lookErr := c.Store.Latest(ctx, key)
 	if lookErr != nil || !found {
 		return err
@@ -154,7 +156,9 @@ func (c *Core) afterPurchaseFailure(ctx context.Context, key string, err error) 
 		return err
 	}
 	if latest.Stage.MayHaveMoney() && latest.Order == "" { // no number: the platform may not even know the key
-		if statement, abandonErr := c.Platform.AbandonPurchase(ctx, key); abandonErr == nil {
+		asking, stop := context.WithTimeout(ctx, c.AckWait)
+		defer stop()
+		if statement, abandonErr := c.Platform.AbandonPurchase(asking, key); abandonErr == nil {
 			latest = c.bookPurchase(ctx, latest, statement, nil)
 		}
 		if latest.Stage == wallet.StageDeclined {

@@ -73,7 +73,7 @@ func (c *Core) topUp(ctx context.Context, ask TopUpAsk) (TopUpResult, error) {
 		result.State, result.Acknowledged = c.sendLoad(ctx, outcome.Entry)
 	}
 	result.Requests = c.Platform.Requests() - requestsBefore
-	if latest, found, _ := c.Store.Latest(ctx, order.Key); found && err != nil {
+	if latest, found, _ := c.Store.Latest(context.WithoutCancel(ctx), order.Key); found && err != nil {
 		result.Entry = latest
 	}
 	return result, err
@@ -106,8 +106,10 @@ func (c *Core) confirmLoad(ctx context.Context, purse wallet.Purse, ask TopUpAsk
 
 // afterLoadFailure settles at once what can be settled without the card: an order
 // that the platform never granted is abandoned with a tombstone, so that a late
-// request is refused. Everything else stays open for sync.
+// request is refused. Everything else stays open for sync. It is done also after
+// Ctrl+C: a few seconds here save the person a second touch.
 func (c *Core) afterLoadFailure(ctx context.Context, order wallet.Order, err error) error {
+	ctx = context.WithoutCancel(ctx)
 	latest, found, lookErr := c.Store.Latest(ctx, order.Key)
 	if lookErr != nil || !found {
 		return err
@@ -117,8 +119,7 @@ func (c *Core) afterLoadFailure(ctx context.Context, order wallet.Order, err err
 		c.close(ctx, latest, wallet.StageAbandoned, "")
 		return err
 	case wallet.StageAsked:
-		// Also after Ctrl+C: a few seconds here save the person a second touch.
-		asking, stop := context.WithTimeout(context.WithoutCancel(ctx), c.AckWait)
+		asking, stop := context.WithTimeout(ctx, c.AckWait)
 		defer stop()
 		state, abandonErr := c.Platform.Abandon(asking, order.Key)
 		if abandonErr == nil && state.State == wallet.StateDeclined {

@@ -53,7 +53,7 @@ func (s person) end(path, id string) *httptest.ResponseRecorder {
 	return s.post(strings.Replace(path, "{id}", id, 1), s.w.newKey(), api.StaffReason{Reason: "seen the card"})
 }
 
-func (s person) refused(code string, answer *httptest.ResponseRecorder) {
+func (s person) refusedWith(code string, answer *httptest.ResponseRecorder) {
 	s.w.t.Helper()
 	refusedAs(s.w.t, code, answer)
 }
@@ -98,9 +98,9 @@ func TestStaff_FourEyes(t *testing.T) {
 
 			told := clerk.proposed(grant.Order, string(target))
 			require.Equal(t, told, clerk.proposed(grant.Order, string(target)), "asked again after a lost answer")
-			clerk.refused(api.CodeSecondPerson, clerk.end(api.PathStaffConfirm, told.Proposal))
-			clerk.refused(api.CodeStaffRole, other.end(api.PathStaffConfirm, told.Proposal))
-			clerk.refused(api.CodeProposalOpen, other.propose(grant.Order, string(target)))
+			clerk.refusedWith(api.CodeSecondPerson, clerk.end(api.PathStaffConfirm, told.Proposal))
+			clerk.refusedWith(api.CodeStaffRole, other.end(api.PathStaffConfirm, told.Proposal))
+			clerk.refusedWith(api.CodeProposalOpen, other.propose(grant.Order, string(target)))
 			require.Equal(t, wallet.Fen(5000), w.check().SuspenseFen, "nothing has moved")
 			require.Equal(t, "confirm", boss.orders("order=" + grant.Order).Orders[0].Next)
 
@@ -115,7 +115,7 @@ func TestStaff_FourEyes(t *testing.T) {
 				back = 5000
 			}
 			require.Equal(t, before+back, w.balance(mainAccount(c.session.User)))
-			clerk.refused(api.CodeNotInSuspense, clerk.propose(grant.Order, "VOIDED"))
+			clerk.refusedWith(api.CodeNotInSuspense, clerk.propose(grant.Order, "VOIDED"))
 
 			// The customer hears of it, signed, with a receipt.
 			state := c.stateOf(c.get(strings.Replace(api.PathLoad, "{id}", grant.Order, 1)))
@@ -132,7 +132,7 @@ func TestStaff_ASupervisorDoesNotConfirmTheOwnProposal(t *testing.T) {
 	_, _, grant := w.suspended("AGE")
 	boss := w.staff("lin", api.RoleSupervisor)
 	told := boss.proposed(grant.Order, "VOIDED")
-	boss.refused(api.CodeSecondPerson, boss.end(api.PathStaffConfirm, told.Proposal))
+	boss.refusedWith(api.CodeSecondPerson, boss.end(api.PathStaffConfirm, told.Proposal))
 	require.Equal(t, wallet.Fen(5000), w.check().SuspenseFen)
 }
 
@@ -175,16 +175,16 @@ func TestStaff_AStaleProposalIsVoid(t *testing.T) {
 	last.Data[len(last.Data)-1] ^= 1
 	c.attempt(grant.Order, wrong)
 
-	boss.refused(api.CodeProposalStale, boss.end(api.PathStaffConfirm, told.Proposal))
+	boss.refusedWith(api.CodeProposalStale, boss.end(api.PathStaffConfirm, told.Proposal))
 	require.Equal(t, wallet.Fen(5000), w.check().SuspenseFen)
-	boss.refused(api.CodeProposalClosed, boss.end(api.PathStaffConfirm, told.Proposal))
+	boss.refusedWith(api.CodeProposalClosed, boss.end(api.PathStaffConfirm, told.Proposal))
 	require.NotEqual(t, told.Proposal, clerk.proposed(grant.Order, "LOADED").Proposal, "a new one may be made")
 
 	// The card proves in the end, and nobody can decide any more.
 	answer, _ = c.evidence(k, open, wallet.IntentCancel)
 	require.Equal(t, wallet.StateVoided, c.stateOf(answer).State)
 	for _, waiting := range boss.proposals() {
-		boss.refused(api.CodeProposalStale, boss.end(api.PathStaffConfirm, waiting.Proposal))
+		boss.refusedWith(api.CodeProposalStale, boss.end(api.PathStaffConfirm, waiting.Proposal))
 	}
 	w.check()
 }
@@ -202,7 +202,7 @@ func TestStaff_ARejectedProposalMovesNothing(t *testing.T) {
 	told := clerk.proposed(grant.Order, "VOIDED")
 	boss.must(http.StatusOK, boss.end(api.PathStaffReject, told.Proposal), &told)
 	require.Equal(t, "REJECTED", told.State)
-	boss.refused(api.CodeProposalClosed, boss.end(api.PathStaffConfirm, told.Proposal))
+	boss.refusedWith(api.CodeProposalClosed, boss.end(api.PathStaffConfirm, told.Proposal))
 	require.Equal(t, wallet.Fen(5000), w.check().SuspenseFen)
 	require.Empty(t, boss.proposals())
 }
@@ -227,7 +227,7 @@ func TestStaff_ValueCreatedIsNeverVoidedAgain(t *testing.T) {
 	before := w.balance(mainAccount(c.session.User))
 
 	clerk, boss := w.staff("mei", api.RoleClerk), w.staff("lin", api.RoleSupervisor)
-	clerk.refused(api.CodeDecisionRefused, clerk.propose(grant.Order, "VOIDED"))
+	clerk.refusedWith(api.CodeDecisionRefused, clerk.propose(grant.Order, "VOIDED"))
 	told := clerk.proposed(grant.Order, "LOADED")
 	boss.must(http.StatusOK, boss.end(api.PathStaffConfirm, told.Proposal), nil)
 	require.Equal(t, before, w.balance(mainAccount(c.session.User)), "nobody is charged without asking")
@@ -242,9 +242,9 @@ func TestStaff_PurchasesEndByTwo(t *testing.T) {
 			c, _, _, _, grant := w.begin(virtualcard.Spec{Balance: 9000})
 			before := w.balance(mainAccount(c.session.User))
 			clerk, boss := w.staff("mei", api.RoleClerk), w.staff("lin", api.RoleSupervisor)
-			clerk.refused(api.CodeNotInSuspense, clerk.propose(grant.Purchase, string(target)))
+			clerk.refusedWith(api.CodeNotInSuspense, clerk.propose(grant.Purchase, string(target)))
 			w.exec(`UPDATE purchases SET state = 'SUSPENSE', cause = 'SUM' WHERE id = ?`, grant.Purchase)
-			clerk.refused(api.CodeDecisionRefused, clerk.propose(grant.Purchase, "VOIDED"))
+			clerk.refusedWith(api.CodeDecisionRefused, clerk.propose(grant.Purchase, "VOIDED"))
 			told := clerk.proposed(grant.Purchase, string(target))
 			boss.must(http.StatusOK, boss.end(api.PathStaffConfirm, told.Proposal), nil)
 			w.check()
@@ -256,7 +256,7 @@ func TestStaff_PurchasesEndByTwo(t *testing.T) {
 			statement := c.statementOf(c.get(strings.Replace(api.PathPurchase, "{id}", grant.Purchase, 1)))
 			require.Equal(t, target, statement.State)
 			require.Equal(t, "staff", statement.Evidence)
-			boss.refused(api.CodeNotInSuspense, boss.propose(grant.Purchase, "REFUNDED"))
+			boss.refusedWith(api.CodeNotInSuspense, boss.propose(grant.Purchase, "REFUNDED"))
 		})
 	}
 }
@@ -271,8 +271,8 @@ func TestStaff_WithoutCard(t *testing.T) {
 	ask := func(as, without string) *httptest.ResponseRecorder {
 		return clerk.post(api.PathStaffProposals, w.newKey(), api.StaffDecision{Order: grant.Order, As: as, Reason: "no answer", WithoutCard: without})
 	}
-	clerk.refused(api.CodeNotInSuspense, clerk.propose(grant.Order, "VOIDED"))
-	clerk.refused(api.CodeDecisionRefused, ask("VOIDED", "lost")) // shops may still prove that it was loaded
+	clerk.refusedWith(api.CodeNotInSuspense, clerk.propose(grant.Order, "VOIDED"))
+	clerk.refusedWith(api.CodeDecisionRefused, ask("VOIDED", "lost")) // shops may still prove that it was loaded
 	require.Equal(t, 1, w.check().OpenOrders, "a refused proposal suspends nothing")
 
 	w.clock = w.clock.Add(uploadWindow + time.Hour)
@@ -340,12 +340,12 @@ func TestStaff_SessionsAreApart(t *testing.T) {
 	require.GreaterOrEqual(t, thief.get(api.PathStaffProposals).Code, 401)
 	forged := person{w.stranger("mei")}
 	forged.key, forged.session.AccessToken = clerk.key, clerk.session.AccessToken[:len(clerk.session.AccessToken)-1]+"_"
-	forged.refused(api.CodeNotLoggedIn, forged.get(api.PathStaffProposals))
+	forged.refusedWith(api.CodeNotLoggedIn, forged.get(api.PathStaffProposals))
 	clerk.must(http.StatusOK, clerk.get(api.PathStaffProposals), nil)
 
 	w.clock = w.clock.Add(staffLife)
 	clerk.freshNonce()
-	clerk.refused(api.CodeNotLoggedIn, clerk.get(api.PathStaffProposals))
+	clerk.refusedWith(api.CodeNotLoggedIn, clerk.get(api.PathStaffProposals))
 }
 
 func TestStaff_LoginLocksAndEnds(t *testing.T) {
@@ -358,18 +358,18 @@ func TestStaff_LoginLocksAndEnds(t *testing.T) {
 	require.ErrorIs(t, w.p.AddStaff(context.Background(), "lin", api.RoleClerk, password[:9]), ErrStaffPassword)
 	s := person{w.stranger("mei")}
 	for range loginFails {
-		s.refused(api.CodePasswordWrong, s.tryStaff(password+"x"))
+		s.refusedWith(api.CodePasswordWrong, s.tryStaff(password+"x"))
 	}
-	s.refused(api.CodePasswordLocked, s.tryStaff(password))
+	s.refusedWith(api.CodePasswordLocked, s.tryStaff(password))
 	require.Contains(t, w.alarms(), "STAFF_LOCKED")
 	w.clock = w.clock.Add(loginLock + time.Second)
 	s.must(http.StatusOK, s.tryStaff(password), &s.session)
 	s.must(http.StatusOK, s.get(api.PathStaffSession), nil)
 	require.NoError(t, w.p.DismissStaff(context.Background(), "mei"))
-	s.refused(api.CodeNotLoggedIn, s.get(api.PathStaffSession))
-	s.refused(api.CodePasswordWrong, s.tryStaff(password))
+	s.refusedWith(api.CodeNotLoggedIn, s.get(api.PathStaffSession))
+	s.refusedWith(api.CodePasswordWrong, s.tryStaff(password))
 	unknown := person{w.stranger("nobody")}
-	unknown.refused(api.CodePasswordWrong, unknown.tryStaff(password))
+	unknown.refusedWith(api.CodePasswordWrong, unknown.tryStaff(password))
 	w.check()
 }
 
@@ -385,7 +385,7 @@ func TestStaff_ARestoreEndsSessions(t *testing.T) {
 	require.NoError(t, err)
 	w.open()
 	clerk.freshNonce()
-	clerk.refused(api.CodeNotLoggedIn, clerk.get(api.PathStaffProposals))
+	clerk.refusedWith(api.CodeNotLoggedIn, clerk.get(api.PathStaffProposals))
 }
 
 func (s person) companion(phone, serial string, register bool) *httptest.ResponseRecorder {
@@ -412,8 +412,8 @@ func TestCompanion_Register(t *testing.T) {
 	var told api.StaffCompanions
 	clerk.must(http.StatusOK, clerk.companion(testPhone, "WC-0001", true), &told)
 	require.Equal(t, []string{"WC-0001"}, told.Serials)
-	clerk.refused(api.CodeCompanionTaken, clerk.companion("13900000009", "WC-0001", true))
-	clerk.refused(api.CodeNotFound, clerk.companion("13900000009", "WC-0001", false))
+	clerk.refusedWith(api.CodeCompanionTaken, clerk.companion("13900000009", "WC-0001", true))
+	clerk.refusedWith(api.CodeNotFound, clerk.companion("13900000009", "WC-0001", false))
 
 	// Enrolment: another companion and none at all fail, the registered one works.
 	c := w.stranger(testPhone)
@@ -465,9 +465,9 @@ func TestService_Close(t *testing.T) {
 	c.known(second)
 	_, grant := c.order(k, 5000).init().granted()
 	for _, change := range []api.StaffServiceChange{{Phone: testPhone}, {All: true}} {
-		clerk.refused(api.CodeBadRequest, clerk.service(api.StaffServiceChange{Phone: testPhone, All: true}))
+		clerk.refusedWith(api.CodeBadRequest, clerk.service(api.StaffServiceChange{Phone: testPhone, All: true}))
 		if change.All {
-			clerk.refused(api.CodeStaffRole, clerk.service(change))
+			clerk.refusedWith(api.CodeStaffRole, clerk.service(change))
 		}
 		boss.must(http.StatusOK, boss.service(change), nil)
 		boss.must(http.StatusOK, boss.service(change), nil)
@@ -523,5 +523,5 @@ func TestStaff_EveryActIsWrittenDown(t *testing.T) {
 		"service":            `staff lin | all services | end of contract: "OPEN" -> "CLOSED"`,
 	}, found)
 	require.Equal(t, "ok", w.check().AuditChain)
-	clerk.refused(api.CodeBadRequest, clerk.post(api.PathStaffProposals, "", api.StaffDecision{Order: grant.Order, As: "VOIDED"}))
+	clerk.refusedWith(api.CodeBadRequest, clerk.post(api.PathStaffProposals, "", api.StaffDecision{Order: grant.Order, As: "VOIDED"}))
 }
