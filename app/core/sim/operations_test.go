@@ -297,6 +297,9 @@ func (w *world) blockCard(c *computer) {
 		return
 	}
 	w.someCard(c)
+	if c.card == nil { // the dishonest person keeps his, or it left the reader
+		return
+	}
 	if c.card.Snapshot().Blocked {
 		w.must(c.card.Unblock())
 	} else {
