@@ -257,6 +257,10 @@ func (p *Platform) purchaseFacts(tx *Tx, b *purchase, k *card) (rules.Purchase, 
 		}
 		facts.Unexplained, facts.UnexplainedLeast = b.unexplained-wallet.Fen(surely), b.unexplained-wallet.Fen(perhaps)
 	}
+	if facts.Overtaken, err = overtaken(tx, b); err != nil {
+		return facts, err
+	}
+	facts.OldProbe = p.now().Sub(b.probeSince) > probeFresh
 	var other string
 	facts.OtherDoubt, err = tx.row(`SELECT id FROM purchases WHERE asn = ? AND state = 'SUSPENSE' AND id <> ?`, []any{b.asn.String(), b.id}, &other)
 	if err != nil {
@@ -264,6 +268,17 @@ func (p *Platform) purchaseFacts(tx *Tx, b *purchase, k *card) (rules.Purchase, 
 	}
 	facts.OtherOpen, err = tx.row(`SELECT id FROM purchases WHERE asn = ? AND state IN ('AUTHORISED', 'DOUBTFUL') AND id <> ?`, []any{b.asn.String(), b.id}, &other)
 	return facts, err
+}
+
+// overtaken tells whether the books heard of another purchase of the card since the
+// probe was drawn. The card may have made it after it answered.
+func overtaken(tx *Tx, b *purchase) (bool, error) {
+	since := b.probeSince.UnixMilli()
+	var known int
+	_, err := tx.row(`SELECT (SELECT COUNT(*) FROM uploads WHERE asn = ? AND received >= ?)
+		+ (SELECT COUNT(*) FROM purchases WHERE asn = ? AND id <> ? AND state IN ('PAID', 'REFUNDED') AND finished >= ?)`,
+		[]any{b.asn.String(), since, b.asn.String(), b.id, since}, &known)
+	return known > 0, err
 }
 
 // booksIncomplete tells whether loads of the card may be missing from the books. A
@@ -330,7 +345,10 @@ func (s *debiting) remember(decision rules.PurchaseDecision) (err error) {
 	s.card.floor = max(s.card.floor, decision.RaiseFloor)
 	if decision.Unexplained != nil && s.authentic {
 		b.unexplained, b.balance = *decision.Unexplained, s.answer.balance
-		b.probed, err = s.p.afterwards(s.tx, `SELECT COALESCE(MAX(received), 0) FROM uploads WHERE asn = ?`, b.asn.String())
+		b.probed, err = s.p.afterUploads(s.tx, b.asn.String())
+	}
+	if err == nil && decision.RenewProbe {
+		err = s.p.freshPurchaseProbe(s.tx, b)
 	}
 	return err
 }

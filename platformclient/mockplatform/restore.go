@@ -314,6 +314,9 @@ func (p *Platform) freshPurchaseProbe(tx *Tx, b *purchase) (err error) {
 		return err
 	}
 	b.probeEpoch = p.epoch
+	if b.probeSince, err = p.afterUploads(tx, b.asn.String()); err != nil {
+		return err
+	}
 	if err := savePurchase(tx, b, p.now()); err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func (p *Platform) uploadLine(tx *Tx, line OfflinePurchase, report *UploadReport
 		report.Refused++
 		return nil
 	}
-	received, err := p.afterwards(tx, `SELECT COALESCE(MAX(probed), 0) FROM purchases WHERE asn = ?`, asn)
+	received, err := p.afterwards(tx, `SELECT COALESCE(MAX(MAX(probed, probe_since)), 0) FROM purchases WHERE asn = ?`, asn)
 	if err != nil {
 		return err
 	}
@@ -98,6 +98,12 @@ func (p *Platform) afterwards(tx *Tx, latest, asn string) (time.Time, error) {
 		return moment, nil
 	}
 	return p.now(), nil
+}
+
+// afterUploads is now, or later, so that every upload of the card that the books know is
+// before it.
+func (p *Platform) afterUploads(tx *Tx, asn string) (time.Time, error) {
+	return p.afterwards(tx, `SELECT COALESCE(MAX(received), 0) FROM uploads WHERE asn = ?`, asn)
 }
 
 // SettleReport counts what the sum rule decided.

@@ -130,6 +130,8 @@ func (w *world) check() {
 		w.fail("recovery receivable of %d", b.accounts["recovery-receivable"])
 	}
 	w.checkPurchases(b, debited)
+	w.checkWanted()
+	w.checkOutboxes()
 	for _, p := range w.persons {
 		w.checkPerson(p, b, credited, debited)
 	}
@@ -281,6 +283,7 @@ func (w *world) checkQuiet() {
 		}
 	}
 	w.checkPurchasesQuiet(b, staff)
+	w.checkCards(staff)
 	for _, k := range w.chips {
 		for _, c := range k.credits {
 			order := w.grants[c.tid].Order
@@ -330,7 +333,26 @@ func (w *world) endsWithStaff(o bookedOrder) bool {
 			return o.cause == string(rules.CauseRepeatedRandom) || o.cause == string(rules.CauseAge)
 		}
 	}
-	return o.cause == string(rules.CauseRestored) && w.restores > 0
+	return o.cause == string(rules.CauseRestored) && w.lost[o.asn]
+}
+
+// checkCards: nobody's card is called a forgery, or is for ever one whose value is to
+// be explained, unless staff look at an order of it anyway.
+func (w *world) checkCards(staff map[string]bool) {
+	states := map[string]string{}
+	w.rows(`SELECT asn, state FROM cards`, func(rows *sql.Rows) error {
+		var asn, state string
+		err := rows.Scan(&asn, &state)
+		states[asn] = state
+		return err
+	})
+	for _, k := range w.chips {
+		state := states[k.ASN().String()]
+		w.count("end", "card "+state)
+		if !k.owner.dishonest && (state == "BLACK" || state == "RECOVER") && !staff[k.ASN().String()] {
+			w.fail("card %d of %s ends %s", k.number, k.owner.name, state)
+		}
+	}
 }
 
 // checkUnchanged: touching every card once more changes nothing.

@@ -133,7 +133,7 @@ func (w *world) checkPurchasesQuiet(b books, staff map[string]bool) {
 			if honest && !w.purchaseEndsWithStaff(o) {
 				w.fail("purchase %s is in SUSPENSE for %s", o.id, o.cause)
 			}
-		case o.state == wallet.PurchaseDoubtful && (w.purchaseEndsWithStaff(o) || w.restores > 0 && staff[o.asn]):
+		case o.state == wallet.PurchaseDoubtful && (w.purchaseEndsWithStaff(o) || w.lost[o.asn] && staff[o.asn]):
 			staff[o.asn] = true // people looked, or look at a load first, and the card came back without more to say
 		case o.open() && honest:
 			w.fail("purchase %s is still %s", o.id, o.state)
@@ -158,7 +158,7 @@ func (w *world) checkPurchasesQuiet(b books, staff map[string]bool) {
 // card that repeats its random cannot end a purchase session by the probe, and after a
 // restore the balance of a card may also lack what other lost purchases took.
 func (w *world) purchaseEndsWithStaff(o bookedPurchase) bool {
-	if o.blind {
+	if o.blind && w.lost[o.asn] {
 		return true // nothing tells whether the restore lost loads of this card
 	}
 	for _, k := range w.chips {
@@ -172,14 +172,14 @@ func (w *world) purchaseEndsWithStaff(o bookedPurchase) bool {
 		case virtualcard.SameRandom:
 			return o.cause == string(rules.CauseRepeatedRandom) || o.cause == string(rules.CauseAge)
 		case virtualcard.SharedCounter:
-			if w.restores > 0 && o.state == wallet.PurchaseDoubtful {
+			if w.lost[o.asn] && o.state == wallet.PurchaseDoubtful {
 				return true // nothing tells whether a restore lost loads of this card
 			}
 		}
 	}
 	switch rules.Cause(o.cause) {
 	case rules.CauseSum, rules.CauseBalance, rules.CauseAge, rules.CauseOtherOpen:
-		return w.restores > 0
+		return w.lost[o.asn]
 	}
 	return false
 }
