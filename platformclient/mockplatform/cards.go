@@ -225,7 +225,8 @@ func loadedOn(tx *Tx, asn wallet.ASN) (wallet.Fen, error) {
 // compareShadow checks an authenticated balance against the books; unposted is what
 // an open order may have added. The first balance ever seen becomes the opening
 // balance. More than the books explain is BLACK, or RECOVER where a restore has
-// lost commits since this card's last touch (§2.7.1).
+// lost commits since this card's last touch (§2.7.1), or has lost loads that did not
+// show then, because lost purchases hid them.
 func (p *Platform) compareShadow(tx *Tx, k *card, authenticated, unposted wallet.Fen) error {
 	if k.opening == nil {
 		purchased, err := purchasedOn(tx, k.asn)
@@ -252,12 +253,35 @@ func (p *Platform) compareShadow(tx *Tx, k *card, authenticated, unposted wallet
 		return nil
 	}
 	k.excess = excess
-	if k.touchedEpoch < p.epoch && p.epoch > 1 {
+	recovering := k.touchedEpoch < p.epoch && p.epoch > 1
+	if !recovering {
+		if recovering, err = loadsMissing(tx, k); err != nil {
+			return err
+		}
+	}
+	if recovering {
 		k.state = cardRecover
 		return p.alarm(tx, "CARD_RECOVER", k.asn.Masked())
 	}
 	k.state = cardBlack
 	return p.alarm(tx, "VALUE_CREATED", k.asn.Masked())
+}
+
+// loadsMissing tells of a card whose books were restored that its counter has moved by
+// more than the loads that the books know: the others were lost and may come back.
+func loadsMissing(tx *Tx, k *card) (bool, error) {
+	if k.restoredSeq == nil {
+		return false, nil
+	}
+	loads, err := loadsSince(tx, k.asn, *k.restoredSeq)
+	return int(k.floor) > int(*k.restoredSeq)+loads, err
+}
+
+// loadsSince counts the loads in the books that moved a card's counter from seq on.
+func loadsSince(tx *Tx, asn wallet.ASN, seq uint16) (loads int, err error) {
+	_, err = tx.row(`SELECT COUNT(*) FROM orders o WHERE o.asn = ? AND o.state = 'LOADED'
+		AND (SELECT MAX(a.seq) FROM attempts a WHERE a.order_id = o.id) >= ?`, []any{asn.String(), seq}, &loads)
+	return loads, err
 }
 
 // openBalance enters the balance with which a card becomes known.

@@ -291,9 +291,7 @@ func (p *Platform) booksIncomplete(tx *Tx, b *purchase, seq uint16) (bool, error
 	if profile, _ := profileNamed(b.profile); profile.sharedCounter {
 		return true, nil
 	}
-	var loads int
-	_, err := tx.row(`SELECT COUNT(*) FROM orders o WHERE o.asn = ? AND o.state = 'LOADED'
-		AND (SELECT MAX(a.seq) FROM attempts a WHERE a.order_id = o.id) >= ?`, []any{b.asn.String(), b.floor}, &loads)
+	loads, err := loadsSince(tx, b.asn, b.floor)
 	return int(seq) != int(b.floor)+loads, err
 }
 
