@@ -255,7 +255,15 @@ func (p *Platform) purchaseFacts(tx *Tx, b *purchase, k *card) (rules.Purchase, 
 		if err != nil {
 			return facts, err
 		}
-		facts.Unexplained, facts.UnexplainedLeast = b.unexplained-wallet.Fen(surely), b.unexplained-wallet.Fen(perhaps)
+		// So do purchases of before the touch that came back after a restore: the touch
+		// ended their sessions, so that their debits were before it.
+		var returned int64
+		_, err = tx.row(`SELECT COALESCE(SUM(amount), 0) FROM purchases WHERE asn = ? AND id <> ? AND state IN ('PAID', 'REFUNDED')
+			AND finished > ? AND created <= ?`, []any{b.asn.String(), b.id, b.probed.UnixMilli(), b.probed.UnixMilli()}, &returned)
+		if err != nil {
+			return facts, err
+		}
+		facts.Unexplained, facts.UnexplainedLeast = b.unexplained-wallet.Fen(surely+returned), b.unexplained-wallet.Fen(perhaps+returned)
 	}
 	if facts.Overtaken, err = overtaken(tx, b); err != nil {
 		return facts, err
@@ -343,7 +351,7 @@ func (s *debiting) remember(decision rules.PurchaseDecision) (err error) {
 	s.card.floor = max(s.card.floor, decision.RaiseFloor)
 	if decision.Unexplained != nil && s.authentic {
 		b.unexplained, b.balance = *decision.Unexplained, s.answer.balance
-		b.probed, err = s.p.afterUploads(s.tx, b.asn.String())
+		b.probed, err = s.p.afterBookings(s.tx, b.asn.String())
 	}
 	if err == nil && decision.RenewProbe {
 		err = s.p.freshPurchaseProbe(s.tx, b)
@@ -449,7 +457,11 @@ func (p *Platform) finishPurchase(tx *Tx, b *purchase, k *card, state wallet.Pur
 			return err
 		}
 	}
-	if err := savePurchase(tx, b, p.now()); err != nil {
+	finished, err := p.afterTouches(tx, b.asn.String())
+	if err != nil {
+		return err
+	}
+	if err := savePurchase(tx, b, finished); err != nil {
 		return err
 	}
 	return p.audit(tx, actor, "purchase-"+string(state), b.id, evidence)

@@ -103,7 +103,8 @@ func insertPurchase(tx *Tx, b *purchase) error {
 		b.debit.at.UnixMilli(), b.probe.String(), b.probeEpoch, b.unopened, b.restored, b.floor, b.created.UnixMilli())
 }
 
-// savePurchase writes what can change about a purchase.
+// savePurchase writes what can change about a purchase. When it was finished stays, as
+// what the order of touches and bookings of a card is told by.
 func savePurchase(tx *Tx, b *purchase, finished time.Time) error {
 	var end, probed int64
 	if finalPurchase(b.state) {
@@ -113,10 +114,11 @@ func savePurchase(tx *Tx, b *purchase, finished time.Time) error {
 		probed = b.probed.UnixMilli()
 	}
 	return tx.exec(`UPDATE purchases SET state = ?, cause = ?, evidence = ?, probe_tid = ?, probe_epoch = ?, unopened = ?, restored = ?, floor_seq = ?,
-		tac = ?, mac2_seen = ?, probed = ?, balance = ?, unexplained = ?, wrongs = ?, receipt = ?, finished = ?,
+		tac = ?, mac2_seen = ?, probed = ?, balance = ?, unexplained = ?, wrongs = ?, receipt = ?,
+		finished = CASE WHEN ? > 0 AND finished > 0 THEN finished ELSE ? END,
 		probe_since = ? WHERE id = ?`,
 		string(b.state), string(b.cause), b.evidence, b.probe.String(), b.probeEpoch, b.unopened, b.restored, b.floor, b.tac, b.mac2Seen, probed,
-		int64(b.balance), int64(b.unexplained), b.wrongs, b.receipt, end, b.probeSince.UnixMilli(), b.id)
+		int64(b.balance), int64(b.unexplained), b.wrongs, b.receipt, end, end, b.probeSince.UnixMilli(), b.id)
 }
 
 func finalPurchase(state wallet.PurchaseStateName) bool {

@@ -314,7 +314,7 @@ func (p *Platform) freshPurchaseProbe(tx *Tx, b *purchase) (err error) {
 		return err
 	}
 	b.probeEpoch = p.epoch
-	if b.probeSince, err = p.afterUploads(tx, b.asn.String()); err != nil {
+	if b.probeSince, err = p.afterBookings(tx, b.asn.String()); err != nil {
 		return err
 	}
 	if err := savePurchase(tx, b, p.now()); err != nil {

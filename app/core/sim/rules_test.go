@@ -131,7 +131,7 @@ func (w *world) check() {
 	}
 	w.checkPurchases(b, debited)
 	w.checkWanted()
-	w.checkOutboxes()
+	w.checkOutboxes(b)
 	for _, p := range w.persons {
 		w.checkPerson(p, b, credited, debited)
 	}

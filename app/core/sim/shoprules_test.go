@@ -15,6 +15,7 @@ type bookedPurchase struct {
 	state                                 wallet.PurchaseStateName
 	amount                                wallet.Fen
 	unload                                bool
+	proven                                bool // its TAC has verified
 	blind                                 bool // restored, and the card had never proven its counter before
 }
 
@@ -28,9 +29,10 @@ func (o bookedPurchase) open() bool {
 
 func (w *world) readPurchases(b *books) {
 	b.purchases = map[string]bookedPurchase{}
-	w.rows(`SELECT id, user, asn, cause, merchant_order, merchant, state, amount, unload, restored = 1 AND floor_seq = 0 FROM purchases`, func(rows *sql.Rows) error {
+	w.rows(`SELECT id, user, asn, cause, merchant_order, merchant, state, amount, unload, tac IS NOT NULL,
+		restored = 1 AND floor_seq = 0 FROM purchases`, func(rows *sql.Rows) error {
 		var o bookedPurchase
-		err := rows.Scan(&o.id, &o.user, &o.asn, &o.cause, &o.order, &o.merchant, &o.state, &o.amount, &o.unload, &o.blind)
+		err := rows.Scan(&o.id, &o.user, &o.asn, &o.cause, &o.order, &o.merchant, &o.state, &o.amount, &o.unload, &o.proven, &o.blind)
 		b.purchases[o.id] = o
 		return err
 	})
