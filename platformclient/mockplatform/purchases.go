@@ -95,12 +95,16 @@ func findPurchase(tx *Tx, where string, args ...any) (*purchase, error) {
 }
 
 func insertPurchase(tx *Tx, b *purchase) error {
+	if b.probeSince.IsZero() {
+		b.probeSince = b.created
+	}
 	return tx.exec(`INSERT INTO purchases (id, key, user, device, asn, profile, merchant_order, merchant, goods, amount, unload, state,
-		terminal, terminal_serial, number, random, claimed, card_time, probe_tid, probe_epoch, unopened, restored, floor_seq, created)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		terminal, terminal_serial, number, random, claimed, card_time, probe_tid, probe_epoch, unopened, restored, floor_seq, created,
+		probe_since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		b.id, b.key, b.user, b.device, b.asn.String(), b.profile, b.merchantOrder, b.merchant, b.goods, int64(b.amount), b.unload,
 		string(b.state), b.debit.terminal.String(), b.debit.serial, b.debit.number, b.debit.random[:], int64(b.claimed),
-		b.debit.at.UnixMilli(), b.probe.String(), b.probeEpoch, b.unopened, b.restored, b.floor, b.created.UnixMilli())
+		b.debit.at.UnixMilli(), b.probe.String(), b.probeEpoch, b.unopened, b.restored, b.floor, b.created.UnixMilli(),
+		b.probeSince.UnixMilli())
 }
 
 // savePurchase writes what can change about a purchase. When it was finished stays, as

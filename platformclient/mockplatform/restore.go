@@ -371,6 +371,9 @@ func (p *Platform) rebuildPurchase(tx *Tx, grant wallet.PurchaseGrant) (*purchas
 	if b.probe, err = p.newTID(tx, b.asn.String()); err != nil {
 		return nil, err
 	}
+	if b.probeSince, err = p.afterBookings(tx, b.asn.String()); err != nil {
+		return nil, err
+	}
 	if other != nil {
 		b.state = wallet.PurchaseSuspense
 	}

@@ -59,7 +59,7 @@ func TestPurchase_RebuiltFromItsGrant(t *testing.T) {
 				require.NotEqual(t, grant.ProbeTID, fresh.ProbeTID)
 				require.Equal(t, 2, fresh.Epoch)
 				// A recording over the old probe proves nothing.
-				old, _ := c.touch(k, grant, false)
+				old := c.purchaseAttempt(grant, api.PurchaseAttempt{Open: k.open(c.scripts[profilePBOC], 1, grant.ProbeTID)})
 				require.Equal(t, api.CodeAttemptSuperseded, c.statementOf(old).Code)
 				grant.ProbeTID = fresh.ProbeTID
 				answer, _ := c.touch(k, grant, row.prove)

@@ -336,8 +336,8 @@ func (w *world) endsWithStaff(o bookedOrder) bool {
 	return o.cause == string(rules.CauseRestored) && w.lost[o.asn]
 }
 
-// checkCards: nobody's card is called a forgery, or is for ever one whose value is to
-// be explained, unless staff look at an order of it anyway.
+// checkCards: no honest card is called a forgery, or is for ever one whose value is to be
+// explained, unless a restore lost something of it and staff look at an order of it anyway.
 func (w *world) checkCards(staff map[string]bool) {
 	states := map[string]string{}
 	w.rows(`SELECT asn, state FROM cards`, func(rows *sql.Rows) error {
@@ -349,7 +349,8 @@ func (w *world) checkCards(staff map[string]bool) {
 	for _, k := range w.chips {
 		state := states[k.ASN().String()]
 		w.count("end", "card "+state)
-		if !k.owner.dishonest && (state == "BLACK" || state == "RECOVER") && !staff[k.ASN().String()] {
+		asn := k.ASN().String()
+		if !k.owner.dishonest && (state == "BLACK" || state == "RECOVER" && !(staff[asn] && w.lost[asn])) {
 			w.fail("card %d of %s ends %s", k.number, k.owner.name, state)
 		}
 	}
