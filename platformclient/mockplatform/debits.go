@@ -3,6 +3,7 @@ package mockplatform
 import (
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform/rules"
@@ -310,6 +311,7 @@ func (s *debiting) decide() (reply, error) {
 		return reply{}, err
 	}
 	b := s.purchase
+	since := b.probeSince // of the probe that was answered
 	decision := rules.DecidePurchase(facts, s.proof, s.p.config.Rules)
 	if err := s.remember(decision); err != nil {
 		return reply{}, err
@@ -323,7 +325,7 @@ func (s *debiting) decide() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := s.compareBooks(); err != nil {
+	if err := s.compareBooks(since); err != nil {
 		return reply{}, err
 	}
 	if err := saveCard(s.tx, s.card); err != nil {
@@ -398,7 +400,7 @@ func (s *debiting) actor() string {
 
 // compareBooks compares an authenticated balance with the books once the decision is
 // posted. What an open load may have added is left out of account.
-func (s *debiting) compareBooks() error {
+func (s *debiting) compareBooks(since time.Time) error {
 	if !s.authentic {
 		return nil
 	}
@@ -406,7 +408,7 @@ func (s *debiting) compareBooks() error {
 	if s.load != nil {
 		unposted = s.load.amount
 	}
-	return s.p.compareShadow(s.tx, s.card, s.answer.balance, unposted)
+	return s.p.compareShadow(s.tx, s.card, s.answer.balance, unposted, since)
 }
 
 // pendingLoad tells the purchase as it stands and which load must be settled first.
