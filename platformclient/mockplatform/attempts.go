@@ -317,7 +317,7 @@ func (s *settling) compareBooks() error {
 	if s.proof.MAC1 == nil || !s.proof.MAC1.Valid {
 		return nil
 	}
-	return s.p.compareShadow(s.tx, s.card, s.answer.balance, unposted)
+	return s.p.compareShadow(s.tx, s.card, s.answer.balance, unposted, s.p.answered())
 }
 
 // explain lets a TAC explain what a card in RECOVER shows beyond the books. The

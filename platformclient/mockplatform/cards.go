@@ -225,8 +225,9 @@ func loadedOn(tx *Tx, asn wallet.ASN) (wallet.Fen, error) {
 // compareShadow checks an authenticated balance against the books; unposted is what
 // an open order may have added. The first balance ever seen becomes the opening
 // balance. More than the books explain is BLACK, or RECOVER where a restore has
-// lost commits since this card's last touch (§2.7.1).
-func (p *Platform) compareShadow(tx *Tx, k *card, authenticated, unposted wallet.Fen) error {
+// lost commits since this card's last touch (§2.7.1), or has lost loads that did not
+// show then, because lost purchases hid them.
+func (p *Platform) compareShadow(tx *Tx, k *card, authenticated, unposted wallet.Fen, since time.Time) error {
 	if k.opening == nil {
 		purchased, err := purchasedOn(tx, k.asn)
 		if err != nil {
@@ -251,13 +252,52 @@ func (p *Platform) compareShadow(tx *Tx, k *card, authenticated, unposted wallet
 		}
 		return nil
 	}
+	later, err := bookedSince(tx, k.asn, since)
+	if err != nil || excess <= later {
+		return err
+	}
 	k.excess = excess
-	if k.touchedEpoch < p.epoch && p.epoch > 1 {
+	recovering := k.touchedEpoch < p.epoch && p.epoch > 1
+	if !recovering {
+		if recovering, err = loadsMissing(tx, k); err != nil {
+			return err
+		}
+	}
+	if recovering {
 		k.state = cardRecover
 		return p.alarm(tx, "CARD_RECOVER", k.asn.Masked())
 	}
 	k.state = cardBlack
 	return p.alarm(tx, "VALUE_CREATED", k.asn.Masked())
+}
+
+// bookedSince is what the books heard that a card paid from a moment on.
+func bookedSince(tx *Tx, asn wallet.ASN, since time.Time) (wallet.Fen, error) {
+	var sum int64
+	_, err := tx.row(`SELECT COALESCE((SELECT SUM(amount) FROM purchases WHERE asn = ?1 AND state IN ('PAID', 'REFUNDED') AND finished >= ?2), 0)
+		+ COALESCE((SELECT SUM(amount) FROM uploads WHERE asn = ?1 AND received >= ?2), 0)`, []any{asn.String(), since.UnixMilli()}, &sum)
+	return wallet.Fen(sum), err
+}
+
+// answered is how far back the answer in a request of now may have been given: it came
+// with a nonce.
+func (p *Platform) answered() time.Time { return p.now().Add(-nonceLife) }
+
+// loadsMissing tells of a card whose books were restored that its counter has moved by
+// more than the loads that the books know: the others were lost and may come back.
+func loadsMissing(tx *Tx, k *card) (bool, error) {
+	if k.restoredSeq == nil {
+		return false, nil
+	}
+	loads, err := loadsSince(tx, k.asn, *k.restoredSeq)
+	return int(k.floor) > int(*k.restoredSeq)+loads, err
+}
+
+// loadsSince counts the loads in the books that moved a card's counter from seq on.
+func loadsSince(tx *Tx, asn wallet.ASN, seq uint16) (loads int, err error) {
+	_, err = tx.row(`SELECT COUNT(*) FROM orders o WHERE o.asn = ? AND o.state = 'LOADED'
+		AND (SELECT MAX(a.seq) FROM attempts a WHERE a.order_id = o.id) >= ?`, []any{asn.String(), seq}, &loads)
+	return loads, err
 }
 
 // openBalance enters the balance with which a card becomes known.
@@ -442,7 +482,7 @@ func (p *Platform) addCard(tx *Tx, c *call, request api.CardRequest) (reply, err
 	if open, err := openOrders(tx, `asn = ?`, asn.String()); err != nil {
 		return reply{}, err
 	} else if len(open) == 0 {
-		if err := p.compareShadow(tx, k, answer.balance, 0); err != nil {
+		if err := p.compareShadow(tx, k, answer.balance, 0, p.answered()); err != nil {
 			return reply{}, err
 		}
 	}

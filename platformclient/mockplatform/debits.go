@@ -3,6 +3,7 @@ package mockplatform
 import (
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform/rules"
@@ -255,8 +256,20 @@ func (p *Platform) purchaseFacts(tx *Tx, b *purchase, k *card) (rules.Purchase, 
 		if err != nil {
 			return facts, err
 		}
-		facts.Unexplained, facts.UnexplainedLeast = b.unexplained-wallet.Fen(surely), b.unexplained-wallet.Fen(perhaps)
+		// So do purchases of before the touch that came back after a restore: the touch
+		// ended their sessions, so that their debits were before it.
+		var returned int64
+		_, err = tx.row(`SELECT COALESCE(SUM(amount), 0) FROM purchases WHERE asn = ? AND id <> ? AND state IN ('PAID', 'REFUNDED')
+			AND finished > ? AND created <= ?`, []any{b.asn.String(), b.id, b.probed.UnixMilli(), b.probed.UnixMilli()}, &returned)
+		if err != nil {
+			return facts, err
+		}
+		facts.Unexplained, facts.UnexplainedLeast = b.unexplained-wallet.Fen(surely+returned), b.unexplained-wallet.Fen(perhaps+returned)
 	}
+	if facts.Overtaken, err = overtaken(tx, b); err != nil {
+		return facts, err
+	}
+	facts.OldProbe = p.now().Sub(b.probeSince) > probeFresh
 	var other string
 	facts.OtherDoubt, err = tx.row(`SELECT id FROM purchases WHERE asn = ? AND state = 'SUSPENSE' AND id <> ?`, []any{b.asn.String(), b.id}, &other)
 	if err != nil {
@@ -264,6 +277,17 @@ func (p *Platform) purchaseFacts(tx *Tx, b *purchase, k *card) (rules.Purchase, 
 	}
 	facts.OtherOpen, err = tx.row(`SELECT id FROM purchases WHERE asn = ? AND state IN ('AUTHORISED', 'DOUBTFUL') AND id <> ?`, []any{b.asn.String(), b.id}, &other)
 	return facts, err
+}
+
+// overtaken tells whether the books heard of another purchase of the card since the
+// probe was drawn. The card may have made it after it answered.
+func overtaken(tx *Tx, b *purchase) (bool, error) {
+	since := b.probeSince.UnixMilli()
+	var known int
+	_, err := tx.row(`SELECT (SELECT COUNT(*) FROM uploads WHERE asn = ? AND received >= ?)
+		+ (SELECT COUNT(*) FROM purchases WHERE asn = ? AND id <> ? AND state IN ('PAID', 'REFUNDED') AND finished >= ?)`,
+		[]any{b.asn.String(), since, b.asn.String(), b.id, since}, &known)
+	return known > 0, err
 }
 
 // booksIncomplete tells whether loads of the card may be missing from the books. A
@@ -276,9 +300,7 @@ func (p *Platform) booksIncomplete(tx *Tx, b *purchase, seq uint16) (bool, error
 	if profile, _ := profileNamed(b.profile); profile.sharedCounter {
 		return true, nil
 	}
-	var loads int
-	_, err := tx.row(`SELECT COUNT(*) FROM orders o WHERE o.asn = ? AND o.state = 'LOADED'
-		AND (SELECT MAX(a.seq) FROM attempts a WHERE a.order_id = o.id) >= ?`, []any{b.asn.String(), b.floor}, &loads)
+	loads, err := loadsSince(tx, b.asn, b.floor)
 	return int(seq) != int(b.floor)+loads, err
 }
 
@@ -289,6 +311,7 @@ func (s *debiting) decide() (reply, error) {
 		return reply{}, err
 	}
 	b := s.purchase
+	since := b.probeSince // of the probe that was answered
 	decision := rules.DecidePurchase(facts, s.proof, s.p.config.Rules)
 	if err := s.remember(decision); err != nil {
 		return reply{}, err
@@ -302,7 +325,7 @@ func (s *debiting) decide() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := s.compareBooks(); err != nil {
+	if err := s.compareBooks(since); err != nil {
 		return reply{}, err
 	}
 	if err := saveCard(s.tx, s.card); err != nil {
@@ -330,7 +353,10 @@ func (s *debiting) remember(decision rules.PurchaseDecision) (err error) {
 	s.card.floor = max(s.card.floor, decision.RaiseFloor)
 	if decision.Unexplained != nil && s.authentic {
 		b.unexplained, b.balance = *decision.Unexplained, s.answer.balance
-		b.probed, err = s.p.afterwards(s.tx, `SELECT COALESCE(MAX(received), 0) FROM uploads WHERE asn = ?`, b.asn.String())
+		b.probed, err = s.p.afterBookings(s.tx, b.asn.String())
+	}
+	if err == nil && decision.RenewProbe {
+		err = s.p.freshPurchaseProbe(s.tx, b)
 	}
 	return err
 }
@@ -371,7 +397,7 @@ func (s *debiting) actor() string {
 
 // compareBooks compares an authenticated balance with the books once the decision is
 // posted. What an open load may have added is left out of account.
-func (s *debiting) compareBooks() error {
+func (s *debiting) compareBooks(since time.Time) error {
 	if !s.authentic {
 		return nil
 	}
@@ -379,7 +405,7 @@ func (s *debiting) compareBooks() error {
 	if s.load != nil {
 		unposted = s.load.amount
 	}
-	return s.p.compareShadow(s.tx, s.card, s.answer.balance, unposted)
+	return s.p.compareShadow(s.tx, s.card, s.answer.balance, unposted, since)
 }
 
 // pendingLoad tells the purchase as it stands and which load must be settled first.
@@ -430,7 +456,11 @@ func (p *Platform) finishPurchase(tx *Tx, b *purchase, k *card, state wallet.Pur
 			return err
 		}
 	}
-	if err := savePurchase(tx, b, p.now()); err != nil {
+	finished, err := p.afterTouches(tx, b.asn.String())
+	if err != nil {
+		return err
+	}
+	if err := savePurchase(tx, b, finished); err != nil {
 		return err
 	}
 	return p.audit(tx, actor, "purchase-"+string(state), b.id, evidence)

@@ -215,7 +215,7 @@ func (l *loading) checkCounter() (*refusal, error) {
 	facts := rules.CardFacts{Floor: l.floor, OpenOrder: open != nil, Refused: l.card.typeRefused && !l.p.config.Rules.AllowRepeatedRandom}
 	code := rules.MayOpen(facts, rules.Init{Seq: l.answer.seq, RepeatedRandom: repeated}, l.p.config.Rules)
 	if open == nil && code == "" {
-		if err := l.p.compareShadow(l.tx, l.card, l.answer.balance, 0); err != nil {
+		if err := l.p.compareShadow(l.tx, l.card, l.answer.balance, 0, l.p.answered()); err != nil {
 			return nil, err
 		}
 	}

@@ -140,13 +140,24 @@ func (c *teller) purchaseResult(grant wallet.PurchaseGrant, signed *wallet.Signe
 	return c.post(strings.Replace(api.PathPurchaseResult, "{id}", grant.Purchase, 1), c.w.newKey(), request)
 }
 
-// touch presents the card over the probe, with GET TRANSACTION PROVE if asked.
+// touch presents the card over the probe, with GET TRANSACTION PROVE if asked, and as
+// clients do over another probe at once where the platform wants that.
 func (c *teller) touch(k *chip, grant wallet.PurchaseGrant, prove bool) (*httptest.ResponseRecorder, api.PurchaseAttempt) {
 	var attempt api.PurchaseAttempt
 	if prove {
 		attempt.Prove = k.provePurchase(c.payScripts[profilePBOC], grant.Number+1)
 	}
 	attempt.Open = k.open(c.scripts[profilePBOC], wallet.Fen(1), grant.ProbeTID)
+	answer := c.purchaseAttempt(grant, attempt)
+	var told api.PurchaseAnswer
+	if json.Unmarshal(answer.Body.Bytes(), &told) != nil || told.State == nil {
+		return answer, attempt
+	}
+	statement := c.statementOf(answer)
+	if statement.Code != api.CodeAttemptSuperseded || statement.Authorised == nil || statement.Authorised.ProbeTID == grant.ProbeTID {
+		return answer, attempt
+	}
+	attempt.Open = k.open(c.scripts[profilePBOC], wallet.Fen(1), statement.Authorised.ProbeTID)
 	return c.purchaseAttempt(grant, attempt), attempt
 }
 

@@ -27,10 +27,11 @@ type purchase struct {
 	claimed               wallet.Fen // balance as INITIALIZE FOR PURCHASE claimed it
 	probe                 wallet.TerminalNumber
 	probeEpoch            int
-	unopened              bool   // the books did not know the balance of the card when it was authorised
-	restored              bool   // a restore may have lost loads of the card
-	floor                 uint16 // the card's proven counter when the books were known to be whole: at the first restore, if any
-	tac                   []byte // once it has verified
+	probeSince            time.Time // when the live probe was drawn, in the order of touches and uploads of the card
+	unopened              bool      // the books did not know the balance of the card when it was authorised
+	restored              bool      // a restore may have lost loads of the card
+	floor                 uint16    // the card's proven counter when the books were known to be whole: at the first restore, if any
+	tac                   []byte    // once it has verified
 	mac2Seen              bool
 	probed                time.Time // zero: no balance was authenticated over the probe
 	balance, unexplained  wallet.Fen
@@ -41,21 +42,25 @@ type purchase struct {
 
 const purchaseColumns = `id, key, user, device, asn, profile, merchant_order, merchant, goods, amount, unload, state, cause, evidence,
 	terminal, terminal_serial, number, random, claimed, card_time, probe_tid, probe_epoch, unopened, restored, floor_seq, tac, mac2_seen,
-	probed, balance, unexplained, wrongs, created, receipt`
+	probed, balance, unexplained, wrongs, created, receipt, probe_since`
 
 func scanPurchase(scan func(...any) error) (*purchase, error) {
 	b := &purchase{}
 	var asn, state, cause, terminal, probe string
 	var random []byte
-	var cardTime, probed, created int64
+	var cardTime, probed, created, probeSince int64
 	err := scan(&b.id, &b.key, &b.user, &b.device, &asn, &b.profile, &b.merchantOrder, &b.merchant, &b.goods, &b.amount, &b.unload,
 		&state, &cause, &b.evidence, &terminal, &b.debit.serial, &b.debit.number, &random, &b.claimed, &cardTime, &probe,
-		&b.probeEpoch, &b.unopened, &b.restored, &b.floor, &b.tac, &b.mac2Seen, &probed, &b.balance, &b.unexplained, &b.wrongs, &created, &b.receipt)
+		&b.probeEpoch, &b.unopened, &b.restored, &b.floor, &b.tac, &b.mac2Seen, &probed, &b.balance, &b.unexplained, &b.wrongs, &created, &b.receipt,
+		&probeSince)
 	if err != nil {
 		return nil, err
 	}
 	b.state, b.cause = wallet.PurchaseStateName(state), rules.Cause(cause)
 	b.debit.amount, b.debit.at, b.created = b.amount, time.UnixMilli(cardTime).UTC(), time.UnixMilli(created).UTC()
+	if b.probeSince = b.created; probeSince > 0 {
+		b.probeSince = time.UnixMilli(probeSince).UTC()
+	}
 	if probed > 0 {
 		b.probed = time.UnixMilli(probed).UTC()
 	}
@@ -90,15 +95,20 @@ func findPurchase(tx *Tx, where string, args ...any) (*purchase, error) {
 }
 
 func insertPurchase(tx *Tx, b *purchase) error {
+	if b.probeSince.IsZero() {
+		b.probeSince = b.created
+	}
 	return tx.exec(`INSERT INTO purchases (id, key, user, device, asn, profile, merchant_order, merchant, goods, amount, unload, state,
-		terminal, terminal_serial, number, random, claimed, card_time, probe_tid, probe_epoch, unopened, restored, floor_seq, created)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		terminal, terminal_serial, number, random, claimed, card_time, probe_tid, probe_epoch, unopened, restored, floor_seq, created,
+		probe_since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		b.id, b.key, b.user, b.device, b.asn.String(), b.profile, b.merchantOrder, b.merchant, b.goods, int64(b.amount), b.unload,
 		string(b.state), b.debit.terminal.String(), b.debit.serial, b.debit.number, b.debit.random[:], int64(b.claimed),
-		b.debit.at.UnixMilli(), b.probe.String(), b.probeEpoch, b.unopened, b.restored, b.floor, b.created.UnixMilli())
+		b.debit.at.UnixMilli(), b.probe.String(), b.probeEpoch, b.unopened, b.restored, b.floor, b.created.UnixMilli(),
+		b.probeSince.UnixMilli())
 }
 
-// savePurchase writes what can change about a purchase.
+// savePurchase writes what can change about a purchase. When it was finished stays, as
+// what the order of touches and bookings of a card is told by.
 func savePurchase(tx *Tx, b *purchase, finished time.Time) error {
 	var end, probed int64
 	if finalPurchase(b.state) {
@@ -108,9 +118,11 @@ func savePurchase(tx *Tx, b *purchase, finished time.Time) error {
 		probed = b.probed.UnixMilli()
 	}
 	return tx.exec(`UPDATE purchases SET state = ?, cause = ?, evidence = ?, probe_tid = ?, probe_epoch = ?, unopened = ?, restored = ?, floor_seq = ?,
-		tac = ?, mac2_seen = ?, probed = ?, balance = ?, unexplained = ?, wrongs = ?, receipt = ?, finished = ? WHERE id = ?`,
+		tac = ?, mac2_seen = ?, probed = ?, balance = ?, unexplained = ?, wrongs = ?, receipt = ?,
+		finished = CASE WHEN ? > 0 AND finished > 0 THEN finished ELSE ? END,
+		probe_since = ? WHERE id = ?`,
 		string(b.state), string(b.cause), b.evidence, b.probe.String(), b.probeEpoch, b.unopened, b.restored, b.floor, b.tac, b.mac2Seen, probed,
-		int64(b.balance), int64(b.unexplained), b.wrongs, b.receipt, end, b.id)
+		int64(b.balance), int64(b.unexplained), b.wrongs, b.receipt, end, end, b.probeSince.UnixMilli(), b.id)
 }
 
 func finalPurchase(state wallet.PurchaseStateName) bool {
@@ -194,6 +206,10 @@ func (b *purchase) debited() *bool {
 
 // shopClock is how far the clock of a shop's terminal may be from ours.
 const shopClock = 15 * time.Minute
+
+// probeFresh is how old a probe may be for its answer to be taken for one of now, where
+// the clocks of shops decide what was before it. It is less than shopClock.
+const probeFresh = nonceLife
 
 // uploadWindow is how long shops may take to upload offline purchases.
 const uploadWindow = 30 * 24 * time.Hour

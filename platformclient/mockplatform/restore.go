@@ -317,6 +317,9 @@ func (p *Platform) freshPurchaseProbe(tx *Tx, b *purchase) (err error) {
 		return err
 	}
 	b.probeEpoch = p.epoch
+	if b.probeSince, err = p.afterBookings(tx, b.asn.String()); err != nil {
+		return err
+	}
 	if err := savePurchase(tx, b, p.now()); err != nil {
 		return err
 	}
@@ -369,6 +372,9 @@ func (p *Platform) rebuildPurchase(tx *Tx, grant wallet.PurchaseGrant) (*purchas
 		return nil, err
 	}
 	if b.probe, err = p.newTID(tx, b.asn.String()); err != nil {
+		return nil, err
+	}
+	if b.probeSince, err = p.afterBookings(tx, b.asn.String()); err != nil {
 		return nil, err
 	}
 	if other != nil {

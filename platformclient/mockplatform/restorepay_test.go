@@ -59,7 +59,7 @@ func TestPurchase_RebuiltFromItsGrant(t *testing.T) {
 				require.NotEqual(t, grant.ProbeTID, fresh.ProbeTID)
 				require.Equal(t, 2, fresh.Epoch)
 				// A recording over the old probe proves nothing.
-				old, _ := c.touch(k, grant, false)
+				old := c.purchaseAttempt(grant, api.PurchaseAttempt{Open: k.open(c.scripts[profilePBOC], 1, grant.ProbeTID)})
 				require.Equal(t, api.CodeAttemptSuperseded, c.statementOf(old).Code)
 				grant.ProbeTID = fresh.ProbeTID
 				answer, _ := c.touch(k, grant, row.prove)
@@ -171,11 +171,12 @@ func TestPurchase_ReturnOfBalanceComesBack(t *testing.T) {
 // nobody is refunded what another purchase took.
 func TestPurchase_LostOneIsNotRefundedToTheNext(t *testing.T) {
 	for name, row := range map[string]struct {
-		proof       bool
-		first, next wallet.PurchaseStateName
+		proof, again bool // the next one is touched again
+		first, next  wallet.PurchaseStateName
 	}{
-		"with its proof":       {true, wallet.PurchasePaid, wallet.PurchaseNotTaken},
-		"with its grant alone": {false, wallet.PurchaseSuspense, wallet.PurchaseSuspense},
+		"with its proof":                        {true, true, wallet.PurchasePaid, wallet.PurchaseNotTaken},
+		"with its proof, and no touch after it": {true, false, wallet.PurchasePaid, wallet.PurchaseNotTaken},
+		"with its grant alone":                  {false, true, wallet.PurchaseSuspense, wallet.PurchaseSuspense},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -197,7 +198,9 @@ func TestPurchase_LostOneIsNotRefundedToTheNext(t *testing.T) {
 				steps = nil
 			}
 			require.Equal(t, row.first, c.statementOf(c.purchaseResult(lost, &granted.Grant, steps)).State)
-			c.touch(k, next, false)
+			if row.again {
+				c.touch(k, next, false)
+			}
 			w.clock = w.clock.Add(uploadWindow + time.Minute)
 			w.settleDoubtful()
 			c.login()

@@ -67,7 +67,7 @@ func (p *Platform) uploadLine(tx *Tx, line OfflinePurchase, report *UploadReport
 		report.Refused++
 		return nil
 	}
-	received, err := p.afterwards(tx, `SELECT COALESCE(MAX(probed), 0) FROM purchases WHERE asn = ?`, asn)
+	received, err := p.afterTouches(tx, asn)
 	if err != nil {
 		return err
 	}
@@ -98,6 +98,19 @@ func (p *Platform) afterwards(tx *Tx, latest, asn string) (time.Time, error) {
 		return moment, nil
 	}
 	return p.now(), nil
+}
+
+// afterBookings is now, or later, so that every upload and every finished purchase of the
+// card that the books know is before it.
+func (p *Platform) afterBookings(tx *Tx, asn string) (time.Time, error) {
+	return p.afterwards(tx, `SELECT MAX(COALESCE((SELECT MAX(received) FROM uploads WHERE asn = ?1), 0),
+		COALESCE((SELECT MAX(finished) FROM purchases WHERE asn = ?1), 0))`, asn)
+}
+
+// afterTouches is now, or later, so that every balance that the card showed, and every
+// probe that was drawn for its purchases, is before it.
+func (p *Platform) afterTouches(tx *Tx, asn string) (time.Time, error) {
+	return p.afterwards(tx, `SELECT COALESCE(MAX(MAX(probed, probe_since)), 0) FROM purchases WHERE asn = ?`, asn)
 }
 
 // SettleReport counts what the sum rule decided.

@@ -254,6 +254,7 @@ func TestUnload_ResultAfterAnUpload(t *testing.T) {
 	w.upload((&shop{terminal: cornerShop}).sell(w, k, 700))
 	require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(grant, nil, steps)).State)
 	require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
+	require.Equal(t, cardActive, w.cardState(k), "the answer is older than the upload")
 }
 
 // The platform's own clock may be set back: uploads of before a touch were in the books

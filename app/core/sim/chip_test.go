@@ -64,8 +64,10 @@ func (k *chip) noteChange(ins byte, change wallet.Fen) {
 		return
 	case ins == insCredit && change == k.inited.amount:
 		k.credits = append(k.credits, k.inited)
+		k.w.wanted(k, k.inited, false)
 	case ins == insDebit && change == -k.inited.amount:
 		k.debits = append(k.debits, k.inited)
+		k.w.wanted(k, k.inited, true)
 	default:
 		k.w.say("  card %d: nothing of that kind at %02X", k.number, ins) // its sum no longer fits, which check tells
 	}

@@ -77,6 +77,7 @@ func (c *computer) open() {
 		NewKey: func() string {
 			key, err := platformclient.NewKey(c.now(), c.random)
 			c.w.must(err)
+			c.w.begins(key)
 			return key
 		},
 	})

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -193,7 +194,7 @@ func (c *computer) pin(int) ([]byte, error) {
 func (w *world) topUp(c *computer) {
 	amounts := []wallet.Fen{1000, 2000, 5000, 5000, 10000, 20000}
 	amount := amounts[w.luck.IntN(len(amounts))]
-	result, err := c.core.TopUp(ctx(), core.TopUpAsk{
+	ask := core.TopUpAsk{
 		Amount: amount, Source: "main", PIN: c.pin,
 		Confirm: func(context.Context, core.Confirmation) error {
 			if w.happens("person declines", 20) {
@@ -207,7 +208,10 @@ func (w *world) topUp(c *computer) {
 			}
 			return w.profile.DemoCredentials.PaymentPassword, nil
 		},
-	})
+	}
+	var result core.TopUpResult
+	var err error
+	w.wishes("topup", func() { result, err = c.core.TopUp(ctx(), ask) })
 	w.note(err)
 	entry := result.Entry
 	w.say("  %s is at %s", entry.Order, entry.Stage)
@@ -241,7 +245,9 @@ func (w *world) nothingPaid(entry wallet.Entry, failure *core.Failure) {
 
 // sync settles with the card on the reader.
 func (w *world) sync(c *computer, intent wallet.Intent) []core.SyncLine {
-	lines, err := c.core.Sync(ctx(), core.SyncAsk{Intent: intent, PIN: c.pin})
+	var lines []core.SyncLine
+	var err error
+	w.wishes(string(intent), func() { lines, err = c.core.Sync(ctx(), core.SyncAsk{Intent: intent, PIN: c.pin}) })
 	for _, line := range lines {
 		w.say("  %s %s: %s by %s", line.Order, line.From, line.To, line.Evidence)
 		w.count("settled", string(line.To)+" by "+line.Evidence)
@@ -297,6 +303,9 @@ func (w *world) blockCard(c *computer) {
 		return
 	}
 	w.someCard(c)
+	if c.card == nil { // the dishonest person keeps his, or it left the reader
+		return
+	}
 	if c.card.Snapshot().Blocked {
 		w.must(c.card.Unblock())
 	} else {
@@ -321,12 +330,32 @@ func (w *world) restore(*computer) {
 		return
 	}
 	file := w.backups[max(0, len(w.backups)-1-w.luck.IntN(2))]
+	before := w.knownOfCards()
 	w.stopPlatform()
 	report, err := mockplatform.Restore(filepath.Join(w.dir, "platform"), file)
 	w.must(err)
 	w.openPlatform()
+	after := w.knownOfCards()
+	for asn := range before {
+		if after[asn] != before[asn] {
+			w.lost[asn] = true
+		}
+	}
 	w.restores++
 	w.corner.uploaded = 0
 	w.count("fault", "platform restored")
 	w.say("  epoch %d", report.Epoch)
+}
+
+// knownOfCards is what the books say of the orders and purchases of each card.
+func (w *world) knownOfCards() map[string]string {
+	known := map[string]string{}
+	w.rows(`SELECT asn, id || ' ' || state || ' ' || attempt FROM orders
+		UNION ALL SELECT asn, id || ' ' || state || ' ' || probed FROM purchases ORDER BY 1, 2`, func(rows *sql.Rows) error {
+		var asn, line string
+		err := rows.Scan(&asn, &line)
+		known[asn] += line + "; "
+		return err
+	})
+	return known
 }

@@ -130,6 +130,8 @@ func (w *world) check() {
 		w.fail("recovery receivable of %d", b.accounts["recovery-receivable"])
 	}
 	w.checkPurchases(b, debited)
+	w.checkWanted()
+	w.checkOutboxes(b)
 	for _, p := range w.persons {
 		w.checkPerson(p, b, credited, debited)
 	}
@@ -282,6 +284,7 @@ func (w *world) checkQuiet() {
 		}
 	}
 	w.checkPurchasesQuiet(b, staff)
+	w.checkCards(staff)
 	for _, k := range w.chips {
 		for _, c := range k.credits {
 			order := w.grants[c.tid].Order
@@ -331,7 +334,27 @@ func (w *world) endsWithStaff(o bookedOrder) bool {
 			return o.cause == string(rules.CauseRepeatedRandom) || o.cause == string(rules.CauseAge)
 		}
 	}
-	return o.cause == string(rules.CauseRestored) && w.restores > 0
+	return o.cause == string(rules.CauseRestored) && w.lost[o.asn]
+}
+
+// checkCards: no honest card is called a forgery, or is for ever one whose value is to be
+// explained, unless a restore lost something of it and staff look at an order of it anyway.
+func (w *world) checkCards(staff map[string]bool) {
+	states := map[string]string{}
+	w.rows(`SELECT asn, state FROM cards`, func(rows *sql.Rows) error {
+		var asn, state string
+		err := rows.Scan(&asn, &state)
+		states[asn] = state
+		return err
+	})
+	for _, k := range w.chips {
+		state := states[k.ASN().String()]
+		w.count("end", "card "+state)
+		asn := k.ASN().String()
+		if !k.owner.dishonest && (state == "BLACK" || state == "RECOVER" && !(staff[asn] && w.lost[asn])) {
+			w.fail("card %d of %s ends %s", k.number, k.owner.name, state)
+		}
+	}
 }
 
 // checkUnchanged: touching every card once more changes nothing.

@@ -141,7 +141,11 @@ func (w *world) tornPayment(c *computer, when virtualcard.TearWhen) {
 
 // payment pays a new order of 10.00.
 func (w *world) payment(c *computer) {
-	result, err := c.core.Pay(ctx(), core.PayAsk{OrderCode: w.shop.order(1000), PIN: c.pin, Confirm: w.agrees})
+	var result core.PayResult
+	var err error
+	w.wishes("pay", func() {
+		result, err = c.core.Pay(ctx(), core.PayAsk{OrderCode: w.shop.order(1000), PIN: c.pin, Confirm: w.agrees})
+	})
 	w.paid("purchase", result, err)
 }
 

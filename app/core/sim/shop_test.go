@@ -107,14 +107,19 @@ func (w *world) pay(c *computer) {
 	case 1, 2, 3:
 		code = w.shop.codes[w.luck.IntN(len(w.shop.codes))]
 	}
-	result, err := c.core.Pay(ctx(), core.PayAsk{OrderCode: code, PIN: c.pin, Confirm: w.agrees})
+	var result core.PayResult
+	var err error
+	w.wishes("pay", func() { result, err = c.core.Pay(ctx(), core.PayAsk{OrderCode: code, PIN: c.pin, Confirm: w.agrees}) })
 	w.paid("purchase", result, err)
 }
 
 // unload returns value from the card on the reader to the main account.
 func (w *world) unload(c *computer) {
 	amounts := []wallet.Fen{100, 1000, 5000}
-	result, err := c.core.Unload(ctx(), core.UnloadAsk{Amount: amounts[w.luck.IntN(len(amounts))], PIN: c.pin, Confirm: w.agrees})
+	ask := core.UnloadAsk{Amount: amounts[w.luck.IntN(len(amounts))], PIN: c.pin, Confirm: w.agrees}
+	var result core.PayResult
+	var err error
+	w.wishes("pay", func() { result, err = c.core.Unload(ctx(), ask) })
 	w.paid("unload", result, err)
 }
 

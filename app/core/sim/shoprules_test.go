@@ -15,6 +15,7 @@ type bookedPurchase struct {
 	state                                 wallet.PurchaseStateName
 	amount                                wallet.Fen
 	unload                                bool
+	proven                                bool // its TAC has verified
 	blind                                 bool // restored, and the card had never proven its counter before
 }
 
@@ -28,9 +29,10 @@ func (o bookedPurchase) open() bool {
 
 func (w *world) readPurchases(b *books) {
 	b.purchases = map[string]bookedPurchase{}
-	w.rows(`SELECT id, user, asn, cause, merchant_order, merchant, state, amount, unload, restored = 1 AND floor_seq = 0 FROM purchases`, func(rows *sql.Rows) error {
+	w.rows(`SELECT id, user, asn, cause, merchant_order, merchant, state, amount, unload, tac IS NOT NULL,
+		restored = 1 AND floor_seq = 0 FROM purchases`, func(rows *sql.Rows) error {
 		var o bookedPurchase
-		err := rows.Scan(&o.id, &o.user, &o.asn, &o.cause, &o.order, &o.merchant, &o.state, &o.amount, &o.unload, &o.blind)
+		err := rows.Scan(&o.id, &o.user, &o.asn, &o.cause, &o.order, &o.merchant, &o.state, &o.amount, &o.unload, &o.proven, &o.blind)
 		b.purchases[o.id] = o
 		return err
 	})
@@ -133,7 +135,7 @@ func (w *world) checkPurchasesQuiet(b books, staff map[string]bool) {
 			if honest && !w.purchaseEndsWithStaff(o) {
 				w.fail("purchase %s is in SUSPENSE for %s", o.id, o.cause)
 			}
-		case o.state == wallet.PurchaseDoubtful && (w.purchaseEndsWithStaff(o) || w.restores > 0 && staff[o.asn]):
+		case o.state == wallet.PurchaseDoubtful && (w.purchaseEndsWithStaff(o) || w.lost[o.asn] && staff[o.asn]):
 			staff[o.asn] = true // people looked, or look at a load first, and the card came back without more to say
 		case o.open() && honest:
 			w.fail("purchase %s is still %s", o.id, o.state)
@@ -158,7 +160,7 @@ func (w *world) checkPurchasesQuiet(b books, staff map[string]bool) {
 // card that repeats its random cannot end a purchase session by the probe, and after a
 // restore the balance of a card may also lack what other lost purchases took.
 func (w *world) purchaseEndsWithStaff(o bookedPurchase) bool {
-	if o.blind {
+	if o.blind && w.lost[o.asn] {
 		return true // nothing tells whether the restore lost loads of this card
 	}
 	for _, k := range w.chips {
@@ -172,14 +174,14 @@ func (w *world) purchaseEndsWithStaff(o bookedPurchase) bool {
 		case virtualcard.SameRandom:
 			return o.cause == string(rules.CauseRepeatedRandom) || o.cause == string(rules.CauseAge)
 		case virtualcard.SharedCounter:
-			if w.restores > 0 && o.state == wallet.PurchaseDoubtful {
+			if w.lost[o.asn] && o.state == wallet.PurchaseDoubtful {
 				return true // nothing tells whether a restore lost loads of this card
 			}
 		}
 	}
 	switch rules.Cause(o.cause) {
 	case rules.CauseSum, rules.CauseBalance, rules.CauseAge, rules.CauseOtherOpen:
-		return w.restores > 0
+		return w.lost[o.asn]
 	}
 	return false
 }

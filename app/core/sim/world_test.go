@@ -85,6 +85,10 @@ type world struct {
 	downFor    int // requests that find the network cut
 	dieAt      string
 	rescued    int // times that staff had to be called
+	wish       []*wish
+	unwanted   string // the first thing that a card did and nobody asked for
+	// lost are the cards of which a restore forgot an order, a purchase, or how it went on.
+	lost map[string]bool
 }
 
 // stream makes an independent source of randomness for one part of the world.
@@ -171,7 +175,7 @@ func run(t *testing.T, plan Plan) (report Report, err error) {
 
 func newWorld(t *testing.T, dir string) *world {
 	w := &world{
-		t: t, dir: dir, grants: map[wallet.TerminalNumber]wallet.Grant{}, authorised: map[wallet.TerminalNumber]wallet.PurchaseGrant{},
+		t: t, dir: dir, lost: map[string]bool{}, grants: map[wallet.TerminalNumber]wallet.Grant{}, authorised: map[wallet.TerminalNumber]wallet.PurchaseGrant{},
 	}
 	w.shop = &shop{w: w, told: map[string]api.ShopCallback{}}
 	w.corner = &corner{w: w}

@@ -28,6 +28,7 @@ type Rules struct {
 	RefundOnBalance       bool // a purchase is refunded on a lower balance when the client has no TAC
 	RefundByNumber        bool // a purchase is refunded when no upload carries its offline number
 	PayWithoutMAC2        bool // a TAC alone pays a purchase
+	TrustOldAnswer        bool // a balance over a probe is taken for that of the moment when it arrives
 }
 
 // MaxWrong is how often wrong MAC1 or TAC may arrive for one order in its life.

@@ -38,6 +38,8 @@ type Purchase struct {
 	OpenLoad    bool       // a credit not yet posted would hide a debit
 	OtherDoubt  bool       // another purchase of this card is in SUSPENSE and may be the missing money
 	OtherOpen   bool       // another purchase of this card is AUTHORISED or DOUBTFUL and is judged first
+	Overtaken   bool       // since the probe was drawn the books heard of other purchases, perhaps made after its answer
+	OldProbe    bool       // the probe was drawn so long ago that its answer may be older than clocks of shops can tell
 
 	// The authenticated balance of an earlier contact over the probe: Shadow − balance
 	// then, less what was made before it and uploaded since. UnexplainedLeast also takes
@@ -85,6 +87,7 @@ type PurchaseDecision struct {
 	CountWrong  bool
 	RaiseFloor  uint16
 	RefuseCard  bool
+	RenewProbe  bool // draw another probe: the answer over this one cannot be placed in time
 }
 
 // DecidePurchase says what evidence does to a purchase. Nothing is paid, refunded or
@@ -95,7 +98,9 @@ type PurchaseDecision struct {
 //   - a TAC alone hangs on one 56-bit key and leaves the purchase in doubt;
 //   - a valid MAC1 over the live probe authenticates the balance and ends the
 //     purchase session for ever: when less than the amount is unexplained, the card
-//     was not debited, otherwise only uploads can tell (DecideSum).
+//     was not debited, otherwise only uploads can tell (DecideSum). It says nothing of
+//     when it was given, but that the probe existed. Where that matters, the card is
+//     asked again over another probe.
 func DecidePurchase(p Purchase, e PurchaseEvidence, rules Rules) PurchaseDecision {
 	validTAC := e.TAC != nil && e.TAC.Valid
 	switch p.State {
@@ -184,7 +189,9 @@ func checkProbe(p Purchase, e PurchaseEvidence, rules Rules) (PurchaseDecision, 
 		// The purchase session may live again: the probe has not ended it.
 		return PurchaseDecision{Outcome: Suspend, Cause: CauseRepeatedRandom, Evidence: "none", Alarm: true, RefuseCard: true}, true
 	case e.MAC1.Seq < p.Floor && !rules.IgnoreFloor:
-		return PurchaseDecision{Outcome: Suspend, Cause: CauseBelowFloor, Evidence: "none", Alarm: true}, true
+		// Given before a load that the books know by now, and late on its way: its
+		// balance cannot be compared with theirs any more. The card speaks again.
+		return PurchaseDecision{Outcome: Superseded, Code: CodeSuperseded, Evidence: "none"}, true
 	case p.OpenLoad:
 		return PurchaseDecision{Outcome: Refuse, Code: api.CodePendingLoad, Evidence: "none", RaiseFloor: e.MAC1.Seq}, true
 	}
@@ -233,6 +240,10 @@ func judgeBalance(p Purchase, e PurchaseEvidence, d PurchaseDecision, tac bool, 
 		unexplained = p.Unexplained // the earlier touch says more
 	case p.Incomplete: // a lost credit may hide the debit: this touch says nothing
 		d.Outcome = Doubt
+		return d
+	case (p.Overtaken || p.OldProbe && unexplained >= p.Amount) && !rules.TrustOldAnswer:
+		// What the card paid after this answer would explain a debit away.
+		d.Outcome, d.Code, d.Evidence, d.RenewProbe = Superseded, CodeSuperseded, "none", true
 		return d
 	default:
 		d.Unexplained = &unexplained
