@@ -73,6 +73,9 @@ func (w *world) staffDecides() {
 		if b.purchases[id].state != wallet.PurchaseSuspense {
 			continue
 		}
+		if debited[id] == 0 && w.byUser(b.purchases[id].user).dishonest && w.isForgedProof(clerk, id) {
+			continue
+		}
 		as := wallet.PurchaseNotTaken
 		if debited[id] != 0 {
 			as = wallet.PurchaseRefunded
@@ -108,6 +111,21 @@ func (w *world) customersLearn(before books) {
 		}
 	}
 	w.check()
+}
+
+// isForgedProof tells whether the platform holds a verified TAC of a purchase that the
+// card never made: the dishonest person has his card's key. Nobody may call it NOT_TAKEN
+// then, and honest staff do not call it anything else: it stays where it is.
+func (w *world) isForgedProof(clerk platformclient.Staff, purchase string) bool {
+	_, err := clerk.Propose(ctx(), api.StaffDecision{Order: purchase, As: string(wallet.PurchaseNotTaken), Reason: "not debited"})
+	if err == nil {
+		return false // decide proposes the same, which is this proposal again
+	}
+	if code := platformclient.CodeOf(err); code != api.CodeDecisionRefused {
+		w.fail("purchase %s cannot be decided: %s", purchase, code)
+	}
+	w.count("staff", "leave a forged proof")
+	return true
 }
 
 func (w *world) decide(clerk, boss platformclient.Staff, order, as string) {
