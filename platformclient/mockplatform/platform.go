@@ -159,6 +159,9 @@ func Open(config Config) (*Platform, error) {
 	if err = p.store.View(context.Background(), func(tx *Tx) (err error) { p.epoch, err = readEpoch(tx); return err }); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	if err := p.waitForUploads(context.Background()); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	if err := p.seedDemoMerchant(context.Background()); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}

@@ -141,6 +141,9 @@ func startEpoch(database string, highest int) (BackupReport, error) {
 		if err := setMeta(tx, "epoch", strconv.Itoa(p.epoch)); err != nil {
 			return err
 		}
+		if err := setMeta(tx, metaSumsFrom, afterRestore); err != nil {
+			return err
+		}
 		// Sessions end, so that every client hears of the epoch before new money.
 		if err := tx.exec(`DELETE FROM tokens WHERE kind = 'access'`); err != nil {
 			return err

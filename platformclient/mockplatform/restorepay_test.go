@@ -287,3 +287,29 @@ func TestPurchase_FirstContactAfterARestore(t *testing.T) {
 		})
 	}
 }
+
+// A restore loses what a shop has uploaded. The doubt is not ended before shops have had
+// a whole window to send it again: what the card spent there would be taken for the
+// purchase, and refunded though the card was never debited for it.
+func TestPurchase_SumsWaitForUploadsAfterARestore(t *testing.T) {
+	w := newWorld(t)
+	c, k, _, granted, grant := w.begin(virtualcard.Spec{Balance: 5000, Variant: virtualcard.ProveNone})
+	tornDebit(k, granted, virtualcard.Before)
+	line := (&shop{terminal: cornerShop}).sell(w, k, 1234)
+	w.clock = w.clock.Add(shopClock)
+	c.login()
+	answer, _ := c.touch(k, grant, false)
+	require.Equal(t, wallet.PurchaseDoubtful, c.statementOf(answer).State)
+	backup := w.backup()
+	require.Equal(t, UploadReport{Accepted: 1}, w.upload(line))
+	w.clock = w.clock.Add(uploadWindow + time.Hour)
+
+	w.restore(backup)
+	require.Equal(t, SettleReport{}, w.settleDoubtful(), "the upload is lost, and nobody knows")
+	w.clock = w.clock.Add(uploadWindow - time.Hour)
+	require.Equal(t, UploadReport{Accepted: 1}, w.upload(line), "the shop sends it again")
+	require.Equal(t, SettleReport{}, w.settleDoubtful())
+	w.clock = w.clock.Add(time.Hour)
+	require.Equal(t, SettleReport{NotTaken: 1}, w.settleDoubtful())
+	require.Equal(t, k.Balance(), w.check().Cards[0].ExpectedBalanceFen)
+}

@@ -3,6 +3,7 @@ package mockplatform
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"walletcompanion/platformclient/mockplatform/rules"
@@ -113,6 +114,37 @@ func (p *Platform) afterTouches(tx *Tx, asn string) (time.Time, error) {
 	return p.afterwards(tx, `SELECT COALESCE(MAX(MAX(probed, probe_since)), 0) FROM purchases WHERE asn = ?`, asn)
 }
 
+// A restore loses uploads, and shops have an upload window to send them again. Until it
+// has closed, what a card spent in shops is not all in the books, and the sum rule would
+// take it for the purchase in doubt. The row holds afterRestore until the platform is
+// opened, then the moment from which sums are whole again, in Unix milliseconds.
+const (
+	metaSumsFrom = "sums_from"
+	afterRestore = "after restore"
+)
+
+// waitForUploads starts the window of the first opening after a restore, in the
+// platform's own clock.
+func (p *Platform) waitForUploads(ctx context.Context) error {
+	var from string
+	err := p.store.View(ctx, func(tx *Tx) (err error) { from, err = meta(tx, metaSumsFrom); return err })
+	if err != nil || from != afterRestore {
+		return err
+	}
+	whole := p.now().Add(uploadWindow).UnixMilli()
+	return p.store.Update(ctx, func(tx *Tx) error { return setMeta(tx, metaSumsFrom, strconv.FormatInt(whole, 10)) })
+}
+
+// sumsAreWhole tells whether shops have had their time since the last restore.
+func (p *Platform) sumsAreWhole(tx *Tx) (bool, error) {
+	from, err := meta(tx, metaSumsFrom)
+	if err != nil || from == "" {
+		return err == nil, err
+	}
+	moment, err := strconv.ParseInt(from, 10, 64)
+	return err == nil && p.now().UnixMilli() >= moment, err
+}
+
 // SettleReport counts what the sum rule decided.
 type SettleReport struct {
 	Refunded int `json:"refunded"`
@@ -122,7 +154,8 @@ type SettleReport struct {
 
 // SettleDoubtful applies the sum rule to purchases whose upload window has closed
 // (§2.19). A purchase whose card never came back goes to SUSPENSE, where a later
-// touch still resolves it. Serve calls it by itself.
+// touch still resolves it. After a restore it decides nothing before shops have had a
+// whole window to send again what the restore lost. Serve calls it by itself.
 func (p *Platform) SettleDoubtful(ctx context.Context) (SettleReport, error) {
 	var report SettleReport
 	var waiting int
@@ -130,6 +163,9 @@ func (p *Platform) SettleDoubtful(ctx context.Context) (SettleReport, error) {
 	closed := now.Add(-uploadWindow).UnixMilli()
 	const due = `state IN ('AUTHORISED', 'DOUBTFUL') AND CASE probed WHEN 0 THEN created ELSE probed END < ?`
 	err := p.store.View(ctx, func(tx *Tx) error {
+		if whole, err := p.sumsAreWhole(tx); err != nil || !whole {
+			return err
+		}
 		_, err := tx.row(`SELECT COUNT(*) FROM purchases WHERE `+due, []any{closed}, &waiting)
 		return err
 	})
