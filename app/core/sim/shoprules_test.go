@@ -174,8 +174,8 @@ func (w *world) purchaseEndsWithStaff(o bookedPurchase) bool {
 		case virtualcard.SameRandom:
 			return o.cause == string(rules.CauseRepeatedRandom) || o.cause == string(rules.CauseAge)
 		case virtualcard.SharedCounter:
-			if w.lost[o.asn] && o.state == wallet.PurchaseDoubtful {
-				return true // nothing tells whether a restore lost loads of this card
+			if w.restores > 0 && (o.state == wallet.PurchaseDoubtful || o.cause == string(rules.CauseAge)) {
+				return true // nothing tells whether a restore lost loads of this card, also where it lost none
 			}
 		}
 	}

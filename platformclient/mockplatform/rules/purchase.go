@@ -240,6 +240,9 @@ func judgeBalance(p Purchase, e PurchaseEvidence, d PurchaseDecision, tac bool, 
 		unexplained = p.Unexplained // the earlier touch says more
 	case p.Incomplete: // a lost credit may hide the debit: this touch says nothing
 		d.Outcome = Doubt
+		if p.State == wallet.PurchaseSuspense {
+			d.Outcome, d.Evidence = Present, "none" // and takes nothing out of people's hands
+		}
 		return d
 	case (p.Overtaken || p.OldProbe && unexplained >= p.Amount) && !rules.TrustOldAnswer:
 		// What the card paid after this answer would explain a debit away.

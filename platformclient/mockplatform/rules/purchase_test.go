@@ -56,7 +56,11 @@ func TestDecidePurchase(t *testing.T) {
 		"balance contradicts a TAC": {openPurchase(), PurchaseEvidence{TAC: prove, MAC1: shows(1000)}, Suspend, CauseBalance, ""},
 		"contradicts an old TAC":    {openPurchase(func(p *Purchase) { p.TACSeen = true }), PurchaseEvidence{MAC1: shows(1000)}, Suspend, CauseBalance, ""},
 		"a lost load may hide it":   {openPurchase(func(p *Purchase) { p.Incomplete = true }), PurchaseEvidence{MAC1: shows(1000)}, Doubt, "", ""},
-		"an open load may hide it":  {openPurchase(func(p *Purchase) { p.OpenLoad = true }), PurchaseEvidence{MAC1: shows(1000)}, Refuse, "", api.CodePendingLoad},
+		"a lost load may hide it, and people look at it": {
+			openPurchase(func(p *Purchase) { p.Incomplete, p.State, p.Cause = true, wallet.PurchaseSuspense, CauseAge }),
+			PurchaseEvidence{MAC1: shows(1000)}, Present, "", "",
+		},
+		"an open load may hide it": {openPurchase(func(p *Purchase) { p.OpenLoad = true }), PurchaseEvidence{MAC1: shows(1000)}, Refuse, "", api.CodePendingLoad},
 		"an open load hides no proof": {
 			openPurchase(func(p *Purchase) { p.OpenLoad = true }), PurchaseEvidence{TAC: tac, MAC2: mac2, MAC1: shows(1000)}, Pay, "", "",
 		},
