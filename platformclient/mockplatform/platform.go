@@ -90,6 +90,8 @@ type Platform struct {
 	paid    chan struct{} // wakes the delivery of callbacks
 	epoch   int           // only a restore raises it, and that needs the directory for itself
 
+	sumsFrom time.Time // from when on uploads that the last restore lost are in the books again
+
 	mu  sync.Mutex // guards random and url
 	url string
 }

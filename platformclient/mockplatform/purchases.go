@@ -172,7 +172,7 @@ func (p *Platform) presentPurchase(b *purchase, c *call) (wallet.PurchaseStateme
 	}
 	switch b.state {
 	case wallet.PurchaseDoubtful:
-		ends := b.doubtEnds()
+		ends := p.doubtEnds(b)
 		statement.DoubtEnds = &ends
 		fallthrough
 	case wallet.PurchaseAuthorised, wallet.PurchaseSuspense:
@@ -214,11 +214,12 @@ const probeFresh = nonceLife
 // uploadWindow is how long shops may take to upload offline purchases.
 const uploadWindow = 30 * 24 * time.Hour
 
-func (b *purchase) doubtEnds() time.Time {
+// doubtEnds is when the sum rule decides about a purchase.
+func (p *Platform) doubtEnds(b *purchase) time.Time {
 	if b.probed.IsZero() {
-		return b.created.Add(uploadWindow)
+		return p.windowCloses(b.created)
 	}
-	return b.probed.Add(uploadWindow)
+	return p.windowCloses(b.probed)
 }
 
 func (p *Platform) answerPurchase(b *purchase, c *call, code string) (reply, error) {

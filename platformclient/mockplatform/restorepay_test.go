@@ -2,6 +2,7 @@ package mockplatform
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -306,6 +307,9 @@ func TestPurchase_SumsWaitForUploadsAfterARestore(t *testing.T) {
 
 	w.restore(backup)
 	require.Equal(t, SettleReport{}, w.settleDoubtful(), "the upload is lost, and nobody knows")
+	c.login()
+	statement := c.statementOf(c.get(strings.Replace(api.PathPurchase, "{id}", grant.Purchase, 1)))
+	require.Equal(t, w.clock.Add(uploadWindow), *statement.DoubtEnds, "the person is told when")
 	w.clock = w.clock.Add(uploadWindow - time.Hour)
 	require.Equal(t, UploadReport{Accepted: 1}, w.upload(line), "the shop sends it again")
 	require.Equal(t, SettleReport{}, w.settleDoubtful())

@@ -287,6 +287,26 @@ func TestStaff_WithoutCard(t *testing.T) {
 	c.order(k, 5000).init().refusedWith(api.CodeCardState) // a lost card is black
 }
 
+// A restore may have lost what shops had uploaded of a lost card: its money waits until
+// they have had a window to send it again.
+func TestStaff_LostCardWaitsForUploadsAfterARestore(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{})
+	c := w.teller(testPhone)
+	_, grant := c.order(k, 5000).init().granted()
+	w.clock = w.clock.Add(uploadWindow + time.Hour)
+	w.restore(w.backup())
+	clerk := w.staff("mei", api.RoleClerk)
+	ask := func() *httptest.ResponseRecorder {
+		return clerk.post(api.PathStaffProposals, w.newKey(), api.StaffDecision{Order: grant.Order, As: "VOIDED", Reason: "no answer", WithoutCard: "lost"})
+	}
+	clerk.refusedWith(api.CodeDecisionRefused, ask())
+	require.Equal(t, 1, w.check().OpenOrders)
+	w.clock = w.clock.Add(uploadWindow + time.Second)
+	clerk = w.staff("mei2", api.RoleClerk)
+	clerk.must(http.StatusOK, ask(), nil)
+}
+
 // At the counter the card settles without the customer; it completes nothing.
 func TestStaff_SettlesByCardAlone(t *testing.T) {
 	w := newWorld(t)

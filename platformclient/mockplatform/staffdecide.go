@@ -104,10 +104,10 @@ func (d decided) mark(epoch int) []byte {
 // staffFacts collects what the rules must know.
 func (p *Platform) staffFacts(tx *Tx, d decided) (rules.StaffOrder, error) {
 	if o := d.load; o != nil {
-		return rules.StaffOrder{State: string(o.state), Cause: o.cause, WindowClosed: p.now().After(o.created.Add(uploadWindow))}, nil
+		return rules.StaffOrder{State: string(o.state), Cause: o.cause, WindowClosed: p.now().After(p.windowCloses(o.created))}, nil
 	}
 	b := d.purchase
-	facts := rules.StaffOrder{Purchase: true, State: string(b.state), Cause: b.cause, TACSeen: len(b.tac) > 0, WindowClosed: p.now().After(b.doubtEnds())}
+	facts := rules.StaffOrder{Purchase: true, State: string(b.state), Cause: b.cause, TACSeen: len(b.tac) > 0, WindowClosed: p.now().After(p.doubtEnds(b))}
 	held, err := findMerchantOrder(tx, b.merchantOrder)
 	facts.Holds = held != nil && held.purchase == b.id
 	return facts, err

@@ -115,34 +115,40 @@ func (p *Platform) afterTouches(tx *Tx, asn string) (time.Time, error) {
 }
 
 // A restore loses uploads, and shops have an upload window to send them again. Until it
-// has closed, what a card spent in shops is not all in the books, and the sum rule would
-// take it for the purchase in doubt. The row holds afterRestore until the platform is
-// opened, then the moment from which sums are whole again, in Unix milliseconds.
+// has closed, what a card spent in shops is not all in the books, and whatever rests on
+// the sum of a card waits. The row holds afterRestore until the platform is opened, then
+// the moment from which sums are whole again, in Unix milliseconds.
 const (
 	metaSumsFrom = "sums_from"
 	afterRestore = "after restore"
 )
 
-// waitForUploads starts the window of the first opening after a restore, in the
-// platform's own clock.
+// waitForUploads reads from when on sums are whole. The window begins with the first
+// opening after a restore, in the platform's own clock.
 func (p *Platform) waitForUploads(ctx context.Context) error {
 	var from string
 	err := p.store.View(ctx, func(tx *Tx) (err error) { from, err = meta(tx, metaSumsFrom); return err })
-	if err != nil || from != afterRestore {
+	if err != nil || from == "" {
 		return err
 	}
-	whole := p.now().Add(uploadWindow).UnixMilli()
-	return p.store.Update(ctx, func(tx *Tx) error { return setMeta(tx, metaSumsFrom, strconv.FormatInt(whole, 10)) })
-}
-
-// sumsAreWhole tells whether shops have had their time since the last restore.
-func (p *Platform) sumsAreWhole(tx *Tx) (bool, error) {
-	from, err := meta(tx, metaSumsFrom)
-	if err != nil || from == "" {
-		return err == nil, err
+	if from == afterRestore {
+		from = strconv.FormatInt(p.now().Add(uploadWindow).UnixMilli(), 10)
+		if err := p.store.Update(ctx, func(tx *Tx) error { return setMeta(tx, metaSumsFrom, from) }); err != nil {
+			return err
+		}
 	}
 	moment, err := strconv.ParseInt(from, 10, 64)
-	return err == nil && p.now().UnixMilli() >= moment, err
+	p.sumsFrom = time.UnixMilli(moment).UTC()
+	return err
+}
+
+// windowCloses is when shops have had their time to upload what a card spent before a
+// moment, also what a restore lost.
+func (p *Platform) windowCloses(moment time.Time) time.Time {
+	if closes := moment.Add(uploadWindow); closes.After(p.sumsFrom) {
+		return closes
+	}
+	return p.sumsFrom
 }
 
 // SettleReport counts what the sum rule decided.
@@ -160,12 +166,12 @@ func (p *Platform) SettleDoubtful(ctx context.Context) (SettleReport, error) {
 	var report SettleReport
 	var waiting int
 	now := p.now()
+	if now.Before(p.sumsFrom) {
+		return report, nil
+	}
 	closed := now.Add(-uploadWindow).UnixMilli()
 	const due = `state IN ('AUTHORISED', 'DOUBTFUL') AND CASE probed WHEN 0 THEN created ELSE probed END < ?`
 	err := p.store.View(ctx, func(tx *Tx) error {
-		if whole, err := p.sumsAreWhole(tx); err != nil || !whole {
-			return err
-		}
 		_, err := tx.row(`SELECT COUNT(*) FROM purchases WHERE `+due, []any{closed}, &waiting)
 		return err
 	})
