@@ -29,7 +29,11 @@ type counter struct {
 	result   func(wallet.Entry) (wallet.OrderState, error)
 	abandon  func(key string) (wallet.OrderState, error)
 	connects int
-	leases   byte
+
+	cashier *wallettest.Cashier // nil where nobody pays
+	offer   wallet.MerchantOrder
+	tombs   func(ctx context.Context, key string) (wallet.PurchaseStatement, error) // AbandonPurchase
+	leases  byte
 }
 
 func (c *counter) Connect(context.Context) error { c.connects++; return nil }
@@ -42,7 +46,15 @@ func (c *counter) TakeLease(context.Context) (wallet.Lease, error) {
 	return wallet.Lease{TID: wallet.TerminalNumber{0x31, 0, 0, 0, 0, c.leases}, Epoch: c.session.Epoch}, nil
 }
 
-func (c *counter) Cashier() wallet.Cashier { return nil } // nobody pays in these tests
+func (c *counter) Cashier() wallet.Cashier { return c.cashier }
+
+func (c *counter) MerchantOrder(context.Context, string) (wallet.MerchantOrder, error) {
+	return c.offer, nil
+}
+
+func (c *counter) AbandonPurchase(ctx context.Context, key string) (wallet.PurchaseStatement, error) {
+	return c.tombs(ctx, key)
+}
 
 func (c *counter) Issuer(func(context.Context) (string, error)) wallet.Issuer { return c.issuer }
 
@@ -269,6 +281,41 @@ func TestTopUp_StoppedWhileAsking(t *testing.T) {
 			_, err := l.core.TopUp(ctx, core.TopUpAsk{Amount: 50_00, Confirm: func(context.Context, core.Confirmation) error { return nil }})
 			require.Equal(t, test.open, core.Explain(err).Open(), "%v", err)
 			require.Equal(t, test.stage, l.stage())
+		})
+	}
+}
+
+// The same for a purchase.
+func TestPay_StoppedWhileAsking(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		lost  error
+		open  bool
+		stage wallet.Stage
+	}{
+		{"the platform never authorised it", nil, false, wallet.StageDeclined},
+		{"the platform is silent", errSilent, true, wallet.StageAsked},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newTill(t)
+			profile, _ := wallet.ProfileByName("pboc-ep")
+			l.platform.session.PurchaseScripts = map[string]wallet.Script{profile.LoadName(): wallettest.OpenPurchaseScript(profile)}
+			l.platform.offer = wallet.MerchantOrder{Code: "664944703942", Amount: 500, State: wallet.PurchaseOffered}
+			l.platform.cashier = wallettest.NewCashier(l.platform.issuer.Key)
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			l.platform.cashier.Lost = context.Canceled
+			l.platform.cashier.Forge = func(*wallet.PurchaseGrant, *[]wallet.Step) { stop() }
+			l.platform.tombs = func(ctx context.Context, key string) (wallet.PurchaseStatement, error) {
+				require.NoError(t, ctx.Err(), "the key is abandoned all the same")
+				return wallet.PurchaseStatement{Key: key, State: wallet.PurchaseDeclined, Code: "ABANDONED"}, test.lost
+			}
+			result, err := l.core.Pay(ctx, core.PayAsk{OrderCode: "664944703942", Confirm: func(context.Context, core.PayConfirmation) error { return nil }})
+			require.Len(t, l.platform.cashier.Asks, 1)
+			require.Equal(t, test.open, core.Explain(err).Open(), "%v", err)
+			require.Equal(t, test.stage, l.stage())
+			require.Equal(t, test.stage, result.Entry.Stage)
+			require.Zero(t, l.commands("54"))
 		})
 	}
 }

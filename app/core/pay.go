@@ -111,7 +111,7 @@ func (c *Core) purchase(ctx context.Context, ask PayAsk, lookUp func(context.Con
 	}
 	result.Requests = c.Platform.Requests() - requestsBefore
 	result.RequestsWaited, result.Elapsed = result.Requests, time.Since(began)
-	if latest, found, _ := c.Store.Latest(ctx, payment.Key); found && (outcome.Warning == "" || latest.Stage.Final()) {
+	if latest, found, _ := c.Store.Latest(context.WithoutCancel(ctx), payment.Key); found && (outcome.Warning == "" || latest.Stage.Final()) {
 		result.Entry = latest
 	}
 	result.Debited, result.Delivered = factsOf(result.Entry.Stage, result.Statement)
