@@ -287,6 +287,32 @@ func TestPageSaysWhereOpenMoneyIs(t *testing.T) {
 	}
 }
 
+func TestPageSaysHowAPurchaseStands(t *testing.T) {
+	for stage, wanted := range map[wallet.Stage][]string{
+		wallet.StageAsked:    {"一笔 50.00 元的付款，卡是否扣款还不知道", "请不要再付一次", "要了结这笔付款，请运行 walletctl sync"},
+		wallet.StageDebiting: {"一笔 50.00 元的付款，卡是否扣款还不知道", "这笔付款还没有完成"},
+		wallet.StageDoubtful: {"一笔 50.00 元的付款，卡是否扣款还不知道"},
+		wallet.StageDebited:  {"卡已付 50.00 元，平台还没有确认", "不用操作"},
+	} {
+		t.Run(string(stage), func(t *testing.T) {
+			state, line := readState(), openLine(stage)
+			line.Kind = wallet.KindPurchase
+			state.Open = []core.OrderLine{line}
+			s := show(t, "zh", false, state)
+			s.has(t, wanted...)
+			s.lacks(t, "写完或退回", "失败")
+		})
+	}
+	for end, wanted := range map[wallet.PurchaseStateName]string{
+		wallet.PurchasePaid: "the payment of ¥50.00 is complete", wallet.PurchaseNotTaken: "the card was not debited ¥50.00",
+		wallet.PurchaseRefunded: "¥50.00 went back to the main account",
+	} {
+		state := readState()
+		state.Settled = []core.SyncLine{{Kind: wallet.KindPurchase, To: wallet.LoadState(end), Amount: 50_00}}
+		show(t, "en", false, state).has(t, wanted)
+	}
+}
+
 func TestPageTellsOfTheTouch(t *testing.T) {
 	state := readState()
 	state.Open, state.Settling = []core.OrderLine{openLine(wallet.StageUnknown)}, true

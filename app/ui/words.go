@@ -112,6 +112,10 @@ func orderWords(texts *lang.Localizer, state core.State, line core.OrderLine) (t
 	sentences := []string{texts.T("ui.open."+kind+".text", nil)}
 	facts := map[string]any{"Tail": tail(line.ASN.String())}
 	here := state.Purse != nil && state.Purse.ASN == line.ASN
+	finish := "ui.open.finish"
+	if line.Kind == wallet.KindPurchase { // nothing is written any more, the card is only asked
+		finish = "ui.open.settle"
+	}
 	switch {
 	case here && state.Settling:
 		sentences = append(sentences, texts.T("ui.open.settling", nil))
@@ -125,9 +129,9 @@ func orderWords(texts *lang.Localizer, state core.State, line core.OrderLine) (t
 			told := core.Tell(texts, cause.Code, false, cause.Detail)
 			sentences = append(sentences, texts.T("ui.open.untouched", map[string]any{"Reason": told.Title}))
 		}
-		sentences = append(sentences, texts.T("ui.open.finish", nil))
+		sentences = append(sentences, texts.T(finish, nil))
 	case here:
-		sentences = append(sentences, texts.T("ui.open.finish", nil))
+		sentences = append(sentences, texts.T(finish, nil))
 	case state.Card == core.CardRead:
 		sentences = append(sentences, texts.T("ui.open.otherCard", facts))
 	default:
