@@ -42,6 +42,10 @@ const (
 type Error struct {
 	Code string `json:"code"`
 	Text string `json:"text"`
+
+	Standing string     `json:"standing,omitempty"` // ACCOUNT_STATE, CARD_STATE: what refused, as in Account.Standing and Card.Standing
+	Until    *time.Time `json:"until,omitempty"`    // when that ends by itself
+	Owed     *Owed      `json:"owed,omitempty"`     // CLOSE_REFUSED: what is still there
 }
 
 // ErrorBody wraps Error.
@@ -161,6 +165,12 @@ type Card struct {
 	State     string     `json:"state"` // ISSUED ACTIVE SUSPENDED LOST BLACK RECOVER REPLACED RETURNED
 	Profile   string     `json:"profile"`
 	OpenOrder string     `json:"open_order,omitempty"`
+
+	Label      string     `json:"label,omitempty"`       // its owner's own word for it
+	Standing   string     `json:"standing,omitempty"`    // the state; LOST_ORAL or LOST_WRITTEN for LOST
+	StateSince *time.Time `json:"state_since,omitempty"` //
+	StateUntil *time.Time `json:"state_until,omitempty"` // it ends by itself then
+	Allowed    []string   `json:"allowed,omitempty"`     // load, pay, credit-in, query, complete, cancel, evidence
 }
 
 // CardRequest adds a card: the MAC1 over a leased terminal number proves
@@ -256,6 +266,12 @@ type Account struct {
 	LoadedToday wallet.Fen `json:"loaded_today"`
 	LimitsReset time.Time  `json:"limits_reset"`
 	Cards       []Card     `json:"cards"`
+
+	Standing   string     `json:"standing"`              // what gives the state: FROZEN_BY_USER, FROZEN_BY_STAFF, or the state
+	StateSince *time.Time `json:"state_since,omitempty"` //
+	StateUntil *time.Time `json:"state_until,omitempty"` // it ends by itself then
+	By         string     `json:"by,omitempty"`          // who laid it: user, staff, operator, platform
+	Allowed    []string   `json:"allowed"`               // load, pay, credit-in, query, complete, cancel, evidence
 }
 
 // Statement lists postings on the main account, newest first.

@@ -7,6 +7,7 @@ import (
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform/rules"
+	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
 
@@ -266,9 +267,9 @@ func (s *settling) facts() (rules.Order, error) {
 		return facts, err
 	}
 	switch {
-	case payer == nil || payer.state != accountNormal:
+	case !payer.allows(actComplete):
 		facts.CompleteRefused = api.CodeAccountState
-	case s.card.state == cardBlack || s.card.state == cardRecover || s.card.grey:
+	case !s.card.allows(actComplete) || s.card.grey:
 		facts.CompleteRefused = api.CodeCardState
 	case s.card.typeRefused || s.p.profileRefused(o.profile):
 		facts.CompleteRefused = api.CodeCardTypeRefused
@@ -322,14 +323,16 @@ func (s *settling) compareBooks() error {
 
 // explain lets a TAC explain what a card in RECOVER shows beyond the books. The
 // last unexplained fen ends that state.
-func (s *settling) explain() {
+func (s *settling) explain() error {
 	if s.card.state != cardRecover || s.proof.MAC1 != nil && s.proof.MAC1.Valid {
-		return
+		return nil
 	}
 	s.card.excess -= s.order.amount
-	if s.card.excess <= 0 {
-		s.card.state, s.card.excess, s.card.touchedEpoch = cardActive, 0, s.p.epoch
+	if s.card.excess > 0 {
+		return nil
 	}
+	s.card.excess, s.card.touchedEpoch = 0, s.p.epoch
+	return s.p.moveCard(s.tx, s.card, states.BooksExplained)
 }
 
 func (s *settling) carryOut(decision rules.Decision) (reply, error) {
@@ -364,7 +367,9 @@ func (s *settling) carryOut(decision rules.Decision) (reply, error) {
 func (s *settling) load(decision rules.Decision) (reply, error) {
 	o := s.order
 	o.state, o.cause, o.evidence = wallet.StateLoaded, "", decision.Evidence
-	s.explain()
+	if err := s.explain(); err != nil {
+		return reply{}, err
+	}
 	if err := s.p.postLoaded(s.tx, o); err != nil {
 		return reply{}, err
 	}
@@ -414,7 +419,9 @@ func (s *settling) suspend(decision rules.Decision) (reply, error) {
 		if err := s.p.holdAgain(s.tx, o, false); err != nil {
 			return reply{}, err
 		}
-		s.card.state = cardBlack
+		if err := s.p.moveCard(s.tx, s.card, states.ValueCreated); err != nil {
+			return reply{}, err
+		}
 	}
 	o.state, o.cause, o.evidence, o.receipt = wallet.StateSuspense, decision.Cause, "none", nil
 	return s.finish("load-suspense " + string(decision.Cause))

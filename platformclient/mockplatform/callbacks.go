@@ -116,6 +116,7 @@ func (p *Platform) postCallback(ctx context.Context, address, purchase string, b
 func (p *Platform) attend(ctx context.Context) {
 	for {
 		_, _ = p.SettleDoubtful(ctx)   // what fails now is tried again in an hour
+		_ = p.SettleStates(ctx)        // likewise; a request does it for its own person
 		_, _ = p.DeliverCallbacks(ctx) // the rows stay and are tried again
 		sleep := time.NewTimer(p.callbackPauseNow(ctx))
 		select {

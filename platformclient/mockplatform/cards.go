@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
 
@@ -204,7 +205,11 @@ func shadowBalance(tx *Tx, k *card) (wallet.Fen, error) {
 		return 0, err
 	}
 	purchased, err := purchasedOn(tx, k.asn)
-	return *k.opening + loaded - purchased, err
+	if err != nil {
+		return 0, err
+	}
+	moved, err := movedOff(tx, k.asn)
+	return *k.opening + loaded - purchased - moved, err
 }
 
 // purchasedOn is what is known to have left a card: purchases whose debit was
@@ -245,11 +250,12 @@ func (p *Platform) compareShadow(tx *Tx, k *card, authenticated, unposted wallet
 	excess := authenticated - shadow - unposted
 	if excess <= 0 {
 		if k.state == cardRecover {
-			k.state, k.excess = cardActive, 0
+			k.excess = 0
+			if err := p.moveCard(tx, k, states.BooksExplained); err != nil {
+				return err
+			}
 		}
-		if k.state != cardRecover {
-			k.touchedEpoch = p.epoch
-		}
+		k.touchedEpoch = p.epoch
 		return nil
 	}
 	later, err := bookedSince(tx, k.asn, since)
@@ -264,10 +270,14 @@ func (p *Platform) compareShadow(tx *Tx, k *card, authenticated, unposted wallet
 		}
 	}
 	if recovering {
-		k.state = cardRecover
+		if err := p.moveCard(tx, k, states.BooksShort); err != nil {
+			return err
+		}
 		return p.alarm(tx, "CARD_RECOVER", k.asn.Masked())
 	}
-	k.state = cardBlack
+	if err := p.moveCard(tx, k, states.ValueCreated); err != nil {
+		return err
+	}
 	return p.alarm(tx, "VALUE_CREATED", k.asn.Masked())
 }
 

@@ -13,7 +13,7 @@ import (
 // payTries is how many wrong payment passwords a business day allows.
 const payTries = 3
 
-// The account states in which money may leave by a load (§2.15).
+// accountNormal is the state of an account that a demo seeds.
 const accountNormal = "NORMAL"
 
 // requestLoad is POST /v1/loads: one request, one transaction, one answer. Either
@@ -126,9 +126,10 @@ func (l *loading) checkAccount() (found *refusal, err error) {
 	if l.account, err = findAccount(l.tx, "user", l.c.sender.user); err != nil {
 		return nil, err
 	}
+	if found, err := l.p.accountRefusal(l.tx, l.account, actLoad); err != nil || found != nil {
+		return found, err
+	}
 	switch {
-	case l.account == nil || l.account.state != accountNormal:
-		return refuse(api.CodeAccountState), nil
 	case l.request.Source != "main":
 		return refuse(api.CodeSourceRefused), nil
 	case l.request.Fee != l.p.policy.FeeFen:
@@ -156,7 +157,10 @@ func (l *loading) checkCard() (found *refusal, err error) {
 	if l.card, err = findCard(l.tx, l.request.Card.ASN); err != nil {
 		return nil, err
 	}
-	if l.card == nil || l.card.user != l.account.id || l.card.state != cardActive || l.card.grey {
+	if found, err := l.p.cardRefusal(l.tx, l.card, l.account.id, actLoad); err != nil || found != nil {
+		return found, err
+	}
+	if l.card.grey {
 		return refuse(api.CodeCardState), nil
 	}
 	if l.card.typeRefused || l.p.profileRefused(l.request.Card.Profile) || l.p.profileRefused(l.card.profile) {
@@ -232,11 +236,8 @@ func (l *loading) checkCounter() (*refusal, error) {
 	case code == api.CodePendingLoad:
 		pending, err := openOrder(l.tx, open)
 		return &refusal{code: code, state: wallet.OrderState{Pending: &pending}}, err
-	case code == "" && l.card.state != cardActive:
-		return refuse(api.CodeCardState), nil
-	}
-	if code == "" {
-		return nil, nil
+	case code == "":
+		return l.p.cardRefusal(l.tx, l.card, l.account.id, actLoad) // the comparison may have changed it
 	}
 	return refuse(code), nil
 }

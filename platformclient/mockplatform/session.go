@@ -150,6 +150,9 @@ func enrolDevice(c *call) (reply, error) {
 			answer = refuseCompanion(request.CompanionSN, c.sender.thumbprint)
 			return err
 		}
+		if err := c.p.strongLogin(tx, user); err != nil {
+			return err
+		}
 		enrolled, err := c.p.addDevice(tx, user.id, request, public)
 		if err != nil {
 			return err
@@ -326,6 +329,12 @@ func (c *call) grantSession(journal api.JournalMark, refresh []byte) (reply, err
 		if conflict {
 			answer = failure(http.StatusForbidden, api.CodeJournalConflict, "this profile exists twice; enrol the device again with an SMS code")
 			return nil
+		}
+		if err := c.p.settleTimers(tx, c.sender.user); err != nil {
+			return err
+		}
+		if err := c.p.noteActivity(tx, c.sender.user); err != nil {
+			return err
 		}
 		session, err := c.p.newSession(tx, c.sender)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform/rules"
+	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
 
@@ -213,11 +214,24 @@ func (c *call) takeFromCard(tx *Tx, o *order, request api.StaffDecision) error {
 		return err
 	}
 	if o.cause == rules.CauseCardLost {
-		if err := tx.exec(`UPDATE cards SET state = ? WHERE asn = ?`, cardBlack, o.asn.String()); err != nil {
+		if err := c.noteLost(tx, o.asn); err != nil {
 			return err
 		}
 	}
 	return c.act(tx, "load-suspense "+string(o.cause), o.id, request.Reason, before, string(o.state))
+}
+
+// noteLost writes down that a card is lost: it may be loaded no more, and can be replaced.
+// A card that is worse off already stays where it is.
+func (c *call) noteLost(tx *Tx, asn wallet.ASN) error {
+	k, err := findCard(tx, asn)
+	if err != nil || k == nil {
+		return err
+	}
+	if _, err := c.p.tryCard(tx, k, states.CardLossWritten); err != nil {
+		return err
+	}
+	return saveCard(tx, k)
 }
 
 // listProposals is GET /v1/staff/proposals: what waits for a second person.
@@ -382,8 +396,9 @@ func (p *Platform) endLoadByStaff(tx *Tx, c *call, o *order, k *card, target wal
 	after := before
 	if target == wallet.StateLoaded {
 		after += o.amount
-		s.explain()
-		err = p.postLoaded(tx, o)
+		if err = s.explain(); err == nil {
+			err = p.postLoaded(tx, o)
+		}
 	} else {
 		err = p.releaseHold(tx, o)
 	}
