@@ -424,6 +424,10 @@ func statusError(result answer) *Error {
 	var body api.ErrorBody
 	if json.Unmarshal(result.body, &body) == nil && validCode(body.Error.Code) {
 		failure.Code, failure.Text = body.Error.Code, shorten(body.Error.Text)
+		failure.Until, failure.Owed = body.Error.Until, body.Error.Owed
+		if validCode(body.Error.Standing) {
+			failure.Standing = body.Error.Standing
+		}
 	}
 	if failure.Code == api.CodeCompanionRefused {
 		failure.Err = errors.New(failure.Text) // names what this computer shows, which staff can register

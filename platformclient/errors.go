@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"walletcompanion/platformclient/api"
 )
 
 // Kind says what went wrong on the way, which decides what may be concluded.
@@ -43,6 +45,12 @@ type Error struct {
 	Status     int           // HTTP status, 0 without an answer
 	RetryAfter time.Duration // what the platform asked to wait, 0 if it said nothing
 	Err        error
+
+	// What an unsigned refusal tells besides: the state of account or card that refused,
+	// when that ends by itself, and what keeps an account from being closed.
+	Standing string
+	Until    *time.Time
+	Owed     *api.Owed
 }
 
 // Error names kind, code and cause. It never holds a password, token or seal.
@@ -59,6 +67,21 @@ func (e *Error) ErrorCode() string { return e.Code }
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Facts are what texts for people may use besides the code.
+func (e *Error) Facts() map[string]any {
+	facts := map[string]any{}
+	if e.Standing != "" {
+		facts["standing"] = e.Standing
+	}
+	if e.Until != nil {
+		facts["resets"] = *e.Until
+	}
+	if e.Owed != nil {
+		facts["mainFen"], facts["heldFen"], facts["purseFen"], facts["openOrders"] = e.Owed.Main, e.Owed.Held, e.Owed.Purse, e.Owed.OpenOrders
+	}
+	return facts
+}
 
 // CodeOf returns the code of an Error anywhere in err's chain, or "".
 func CodeOf(err error) string {

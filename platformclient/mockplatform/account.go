@@ -18,26 +18,34 @@ func showAccount(c *call) (reply, error) {
 		if err != nil || a == nil {
 			return errOr(err, sql.ErrNoRows)
 		}
-		now := c.p.now()
-		shown = api.Account{User: a.id, Phone: a.phone, State: a.state, Tier: a.tier, Limits: c.p.policy.Limits, LimitsReset: nextDay(now)}
-		if shown.Main, err = balance(tx, mainAccount(a.id)); err != nil {
-			return err
-		}
-		if shown.Held, err = balance(tx, heldAccount(a.id)); err != nil {
-			return err
-		}
-		sums, err := sumsOfDay(tx, wallet.ASN{}, a.id, c.sender.device, businessDay(now))
-		if err != nil {
-			return err
-		}
-		shown.LoadedToday = sums.accountSum
-		shown.Cards, err = cardsOf(tx, a.id)
+		shown, err = c.p.accountShown(tx, a, c.sender.device)
 		return err
 	})
 	if err != nil {
 		return reply{}, err
 	}
 	return success(shown)
+}
+
+// accountShown is an account as its person sees it from one of the computers.
+func (p *Platform) accountShown(tx *Tx, a *account, device string) (shown api.Account, err error) {
+	now := p.now()
+	shown = api.Account{User: a.id, Phone: a.phone, State: a.state, Tier: a.tier, Limits: p.policy.Limits, LimitsReset: nextDay(now)}
+	if shown.Main, err = balance(tx, mainAccount(a.id)); err != nil {
+		return shown, err
+	}
+	if shown.Held, err = balance(tx, heldAccount(a.id)); err != nil {
+		return shown, err
+	}
+	sums, err := sumsOfDay(tx, wallet.ASN{}, a.id, device, businessDay(now))
+	if err != nil {
+		return shown, err
+	}
+	shown.LoadedToday = sums.accountSum
+	if shown.Cards, err = cardsOf(tx, a.id); err != nil {
+		return shown, err
+	}
+	return shown, showStanding(tx, a, &shown)
 }
 
 // showStatement lists the postings on the main account with the balance after each,

@@ -184,7 +184,8 @@ type CardCheck struct {
 	ASN                wallet.ASN `json:"asn"`
 	LoadedFen          wallet.Fen `json:"loadedFen"`
 	PurchasedFen       wallet.Fen `json:"purchasedFen"`
-	ExpectedBalanceFen wallet.Fen `json:"expectedBalanceFen"` // opening + loaded − purchased
+	MovedFen           wallet.Fen `json:"movedFen"`           // to the main account, when the card was replaced
+	ExpectedBalanceFen wallet.Fen `json:"expectedBalanceFen"` // opening + loaded − purchased − moved
 }
 
 // OK tells whether the books are in order.
@@ -244,17 +245,18 @@ func checkCards(tx *Tx) ([]CardCheck, error) {
 	cards := []CardCheck{}
 	err := tx.each(`SELECT c.asn, COALESCE(c.opening, 0), COALESCE((SELECT SUM(o.amount) FROM orders o WHERE o.asn = c.asn AND o.state = 'LOADED'), 0),
 		COALESCE((SELECT SUM(b.amount) FROM purchases b WHERE b.asn = c.asn AND b.state IN ('PAID', 'REFUNDED')), 0)
-		+ COALESCE((SELECT SUM(u.amount) FROM uploads u WHERE u.asn = c.asn), 0)
+		+ COALESCE((SELECT SUM(u.amount) FROM uploads u WHERE u.asn = c.asn), 0),
+		COALESCE((SELECT r.moved FROM replacements r WHERE r.lost = c.asn), 0)
 		FROM cards c ORDER BY c.asn`, nil, func(rows *sql.Rows) error {
 		var one CardCheck
 		var asn string
 		var opening wallet.Fen
-		if err := rows.Scan(&asn, &opening, &one.LoadedFen, &one.PurchasedFen); err != nil {
+		if err := rows.Scan(&asn, &opening, &one.LoadedFen, &one.PurchasedFen, &one.MovedFen); err != nil {
 			return err
 		}
 		var err error
 		one.ASN, err = wallet.ParseASN(asn)
-		one.ExpectedBalanceFen = opening + one.LoadedFen - one.PurchasedFen
+		one.ExpectedBalanceFen = opening + one.LoadedFen - one.PurchasedFen - one.MovedFen
 		cards = append(cards, one)
 		return err
 	})

@@ -13,12 +13,13 @@ import (
 	"walletcompanion/wallet"
 )
 
-// The states of a card that this platform sets itself (§2.15).
+// The states of a card that the platform looks at by name (§2.15); package states has
+// them all.
 const (
-	cardIssued  = "ISSUED"
-	cardActive  = "ACTIVE"
-	cardBlack   = "BLACK"
-	cardRecover = "RECOVER"
+	cardIssued  = string(states.Issued)
+	cardActive  = string(states.Active)
+	cardBlack   = string(states.Black)
+	cardRecover = string(states.Recover)
 )
 
 const (
@@ -378,15 +379,20 @@ func (p *Platform) takeLease(tx *Tx, device, key string, asn wallet.ASN, tid wal
 
 func cardsOf(tx *Tx, user string) ([]api.Card, error) {
 	cards := []api.Card{}
-	err := tx.each(`SELECT c.asn, c.state, c.profile, COALESCE((SELECT o.id FROM orders o WHERE o.asn = c.asn AND o.`+isOpen+`), '')
-		FROM cards c WHERE c.user = ? ORDER BY c.asn`, []any{user}, func(rows *sql.Rows) error {
+	err := tx.each(`SELECT c.asn, c.state, c.profile, COALESCE((SELECT o.id FROM orders o WHERE o.asn = c.asn AND o.`+isOpen+`), ''),
+		COALESCE(l.label, ''), COALESCE(l.since, 0), COALESCE(l.until, 0), COALESCE(l.written, 0)
+		FROM cards c LEFT JOIN card_life l ON l.asn = c.asn WHERE c.user = ? ORDER BY c.asn`, []any{user}, func(rows *sql.Rows) error {
 		var one api.Card
 		var asn string
-		if err := rows.Scan(&asn, &one.State, &one.Profile, &one.OpenOrder); err != nil {
+		var life cardLife
+		var since, until, written int64
+		if err := rows.Scan(&asn, &one.State, &one.Profile, &one.OpenOrder, &life.label, &since, &until, &written); err != nil {
 			return err
 		}
+		life.since, life.until, life.written = momentOf(since), momentOf(until), momentOf(written)
 		var err error
 		one.ASN, err = wallet.ParseASN(asn)
+		life.show(&one)
 		cards = append(cards, one)
 		return err
 	})
@@ -458,6 +464,9 @@ func (p *Platform) addCard(tx *Tx, c *call, request api.CardRequest) (reply, err
 	if _, known := profileNamed(request.Profile); !known {
 		return failure(http.StatusForbidden, api.CodeCardTypeRefused, refusalText(api.CodeCardTypeRefused)), nil
 	}
+	if refusal, err := c.needAccount(tx, actLoad); err != nil || refusal != nil {
+		return deref(refusal), err
+	}
 	k, err := findCard(tx, request.ASN)
 	if err != nil {
 		return reply{}, err
@@ -466,7 +475,7 @@ func (p *Platform) addCard(tx *Tx, c *call, request api.CardRequest) (reply, err
 		k = &card{asn: request.ASN, state: cardIssued, touchedEpoch: p.epoch}
 	}
 	if k.user != "" && k.user != c.sender.user {
-		return failure(http.StatusForbidden, api.CodeCardState, "the card belongs to another account"), nil
+		return standingFailure(api.CodeCardState, standingForeign, nil), nil
 	}
 	asn, answer, ok := readOpen(&request.Open)
 	if !ok || asn != request.ASN || request.Open.Amount < 0 || request.Open.Amount > maxCardFen {
@@ -497,14 +506,15 @@ func (p *Platform) addCard(tx *Tx, c *call, request api.CardRequest) (reply, err
 		}
 	}
 	k.user, k.profile = c.sender.user, request.Profile
-	if k.state == cardIssued {
-		k.state = cardActive
+	if refusal, err := c.changeCard(tx, k, states.CardAdded); err != nil || refusal != nil {
+		return deref(refusal), err
 	}
 	if err := saveCard(tx, k); err != nil {
 		return reply{}, err
 	}
-	if err := p.audit(tx, c.sender.user, "card-added", asn.Masked(), request.Profile); err != nil {
+	shown, err := cardShown(tx, k)
+	if err != nil {
 		return reply{}, err
 	}
-	return success(api.Card{ASN: asn, State: k.state, Profile: k.profile})
+	return success(shown)
 }

@@ -185,3 +185,22 @@ func movedOff(tx *Tx, asn wallet.ASN) (wallet.Fen, error) {
 	_, err := tx.row(`SELECT moved FROM replacements WHERE lost = ?`, []any{asn.String()}, &sum)
 	return wallet.Fen(sum), err
 }
+
+// show adds what card_life knows to a card as its owner sees it.
+func (l cardLife) show(one *api.Card) {
+	one.Label, one.StateSince, one.StateUntil = l.label, pointerTo(l.since), pointerTo(l.until)
+	one.Standing = string(states.PlaceOf(states.CardState(one.State), !l.written.IsZero()))
+	for _, act := range states.Acts() {
+		if states.CardAllows(states.CardState(one.State), act) {
+			one.Allowed = append(one.Allowed, string(act))
+		}
+	}
+}
+
+// cardShown is one card as its owner sees it.
+func cardShown(tx *Tx, k *card) (api.Card, error) {
+	one := api.Card{ASN: k.asn, State: k.state, Profile: k.profile}
+	life, err := findCardLife(tx, k.asn)
+	life.show(&one)
+	return one, err
+}

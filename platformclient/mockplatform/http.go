@@ -88,6 +88,7 @@ func (p *Platform) routes() http.Handler {
 	handle("POST", api.PathStaffServices, authStaff, changeService)
 	handle("POST", api.PathShopOrders, authMerchant, createShopOrder)
 	handle("GET", api.PathShopOrder, authMerchant, showShopOrder)
+	p.stateRoutes(handle)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		p.write(w, failure(http.StatusNotFound, api.CodeNotFound, "there is no such route"))
 	})

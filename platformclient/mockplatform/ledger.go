@@ -34,7 +34,7 @@ type leg struct {
 
 // transfer is what post writes: legs whose sum is zero.
 type transfer struct {
-	kind  string // opening, cash-in, load-hold, load-post, load-void, recovery, purchase, purchase-refund, unload, offline
+	kind  string // opening, cash-in, load-hold, load-post, load-void, recovery, purchase, purchase-refund, unload, offline, waiver, replacement
 	order string
 	legs  []leg
 }

@@ -114,6 +114,10 @@ var refusalTexts = map[string]string{
 	api.CodeProposalOpen:      "another proposal for this order waits for a second person",
 	api.CodeProposalClosed:    "this proposal was confirmed or rejected already",
 	api.CodeProposalStale:     "the order has changed since it was proposed; look at it again",
+	api.CodeCloseRefused:      "the account cannot be closed while money or orders are left in it",
+	api.CodeDatePast:          "the date is not in the future",
+	api.CodePhoneTaken:        "another account has this phone number",
+	api.CodeWindowOpen:        "shops may still upload what the lost card spent",
 }
 
 func refusalText(code string) string { return refusalTexts[code] }
@@ -127,9 +131,11 @@ func statusOf(code string) int {
 		return http.StatusPaymentRequired
 	case api.CodePendingLoad, api.CodeStaleCardState, api.CodeTIDUsed, api.CodeLeaseInvalid, api.CodeAbandoned, api.CodeAttemptSuperseded,
 		api.CodeFeeChanged, api.CodePendingPurchase, api.CodeMerchantOrder, api.CodeAmountDiffers,
-		api.CodeNotInSuspense, api.CodeProposalOpen, api.CodeProposalClosed, api.CodeProposalStale, api.CodeCompanionTaken:
+		api.CodeNotInSuspense, api.CodeProposalOpen, api.CodeProposalClosed, api.CodeProposalStale, api.CodeCompanionTaken,
+		api.CodeCloseRefused, api.CodePhoneTaken, api.CodeWindowOpen:
 		return http.StatusConflict
-	case api.CodeLimitLoadMin, api.CodeLimitLoadMax, api.CodeLimitPurseCap, api.CodeCardEvidence, api.CodeTooManyWrong, api.CodeDecisionRefused:
+	case api.CodeLimitLoadMin, api.CodeLimitLoadMax, api.CodeLimitPurseCap, api.CodeCardEvidence, api.CodeTooManyWrong, api.CodeDecisionRefused,
+		api.CodeDatePast:
 		return http.StatusUnprocessableEntity
 	case api.CodePasswordLocked, api.CodeLimitCardCount, api.CodeLimitCardSum, api.CodeLimitAccountSum, api.CodeLimitDeviceSum:
 		return http.StatusLocked

@@ -90,7 +90,8 @@ type Platform struct {
 	paid    chan struct{} // wakes the delivery of callbacks
 	epoch   int           // only a restore raises it, and that needs the directory for itself
 
-	sumsFrom time.Time // from when on uploads that the last restore lost are in the books again
+	clock    *demoClock // of a demo, which can be moved
+	sumsFrom time.Time  // from when on uploads that the last restore lost are in the books again
 
 	mu  sync.Mutex // guards random and url
 	url string
@@ -137,6 +138,10 @@ func Open(config Config) (*Platform, error) {
 	var err error
 	if p.secrets, p.sealer, err = loadSecrets(config.Dir, config.Demo); err != nil {
 		return nil, err
+	}
+	p.clock = &demoClock{}
+	if p.secrets.Demo {
+		p.clock.file = filepath.Join(config.Dir, fileClock)
 	}
 	if p.hsm, err = newHSM(p.secrets, p.sealer); err != nil {
 		return nil, err
@@ -214,7 +219,9 @@ func (p *Platform) signerKeys() wallet.SignerKeys {
 }
 
 // now is the platform's clock in UTC, in whole milliseconds as stored.
-func (p *Platform) now() time.Time { return p.config.Now().UTC().Truncate(time.Millisecond) }
+func (p *Platform) now() time.Time {
+	return p.config.Now().Add(p.clock.offset()).UTC().Truncate(time.Millisecond)
+}
 
 // draw reads from the injected random source, which need not be safe for several
 // callers at once.

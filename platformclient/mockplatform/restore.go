@@ -130,7 +130,10 @@ func startEpoch(database string, highest int) (BackupReport, error) {
 	if err != nil {
 		return report, err
 	}
-	p := &Platform{config: Config{Now: time.Now, Random: rand.Reader}, store: store}
+	p := &Platform{
+		config: Config{Now: time.Now, Random: rand.Reader}, store: store,
+		clock: &demoClock{file: filepath.Join(filepath.Dir(database), fileClock)}, // no other platform has the file
+	}
 	err = store.Update(context.Background(), func(tx *Tx) error {
 		restored, err := readEpoch(tx)
 		if err != nil {
