@@ -145,6 +145,10 @@ var ErrorTable = []ErrorInfo{
 	{"BUNDLE_UNREADABLE", ExitUsage},
 	{"REPLAY_NOTHING", ExitUsage},
 	{"REPLAY_DIFFERS", ExitInternal},
+	{"CLOSE_REFUSED", ExitDeclined},
+	{"DATE_PAST", ExitUsage},
+	{"PHONE_TAKEN", ExitDeclined},
+	{"WINDOW_OPEN", ExitDeclined},
 }
 
 // synonyms are other names for a line of the table: those that a wire gives to its
@@ -210,7 +214,8 @@ type Told struct {
 // Tell puts a code into words. detail holds facts that the texts may use:
 // holder, order, wanted and found (text), triesLeft and limit (int), amountFen, limitFen,
 // capFen and balanceFen (wallet.Fen, shown in yuan), resets (time.Time, shown in
-// the business time zone); command, sw and statusKey (text) add what the card's status
+// the business time zone); standing (text: of account or card, in ACCOUNT_STATE and
+// CARD_STATE), mainFen, heldFen, purseFen (wallet.Fen) and openOrders (int); command, sw and statusKey (text) add what the card's status
 // word means after that command. open adds where the money of an open order is.
 func Tell(texts *lang.Localizer, code string, open bool, detail map[string]any) Told {
 	return tellOn(runtime.GOOS, texts, code, open, detail)
@@ -229,6 +234,12 @@ func tellOn(system string, texts *lang.Localizer, code string, open bool, detail
 		facts["code"] = code
 		told.Title, told.Text = texts.T("error.DECLINED.title", nil), texts.T("error.unknown", facts)
 		told.Remedies = numbered(texts, "error.VERSION_TOO_OLD.remedy.", nil)
+	}
+	if standing, known := detail["standing"].(string); known && (code == "ACCOUNT_STATE" || code == "CARD_STATE") {
+		if key := standingKey(code == "CARD_STATE", standing); texts.Has(key + ".text") {
+			told.Text = texts.T(key+".text", facts) + separator(texts) + texts.T("error."+code+".money", nil)
+			told.Remedies = append([]string{texts.T(key+".next", facts)}, told.Remedies...)
+		}
 	}
 	if status, refused := detail["statusKey"].(string); refused && texts.Has(status) {
 		told.Text += separator(texts) + texts.T("error.status", map[string]any{"command": detail["command"], "sw": detail["sw"], "meaning": texts.T(status, nil)})

@@ -74,7 +74,7 @@ func Explain(err error) *Failure {
 	}
 	var withCode coded // the cause deep inside tells more than "outcome unknown" around it
 	if errors.As(err, &withCode) {
-		return &Failure{Code: InfoOf(withCode.ErrorCode()).Code, Err: err}
+		return &Failure{Code: InfoOf(withCode.ErrorCode()).Code, Detail: detailOf(withCode), Err: err}
 	}
 	if code := wallet.CodeOf(err); code != "" {
 		return &Failure{Code: string(code), Detail: statusOf(err), Err: err}
@@ -86,6 +86,18 @@ func Explain(err error) *Failure {
 		return &Failure{Code: "CANCELLED", Err: err}
 	}
 	return &Failure{Code: "INTERNAL", Err: err}
+}
+
+// detailOf is what an error of another package tells besides its code; nil without.
+func detailOf(err coded) map[string]any {
+	factual, tells := err.(interface{ Facts() map[string]any })
+	if !tells {
+		return nil
+	}
+	if facts := factual.Facts(); len(facts) > 0 {
+		return facts
+	}
+	return nil
 }
 
 // statusOf carries the status word by which the card refused a command, the command,
@@ -115,6 +127,9 @@ func refusal(refused *wallet.Refused, err error) *Failure {
 		detail["limit"] = int(state.LimitFen)
 	default:
 		detail["limitFen"] = state.LimitFen
+	}
+	if state.Standing != "" {
+		detail["standing"] = state.Standing
 	}
 	if state.WrongsLeft != nil {
 		detail["triesLeft"] = *state.WrongsLeft

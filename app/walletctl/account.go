@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"walletcompanion/app/core"
 	"walletcompanion/app/wire"
@@ -82,34 +81,12 @@ func (logoutCmd) Run(ctx context.Context, con *console) error {
 	return con.print(map[string]any{"loggedIn": false}, func(w io.Writer) { fmt.Fprintln(w, con.t("console.loggedOut")) })
 }
 
-type accountCmd struct{}
+type accountShowCmd struct{}
 
-func (accountCmd) Run(ctx context.Context, con *console) error {
-	program, err := con.open(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer program.Close()
-	account, err := program.Core.Account(ctx)
-	if err != nil {
-		return err
-	}
-	object := map[string]any{"account": map[string]any{
-		"phone": account.Phone, "state": account.State, "tier": account.Tier, "mainFen": account.Main, "heldFen": account.Held,
-		"limits": map[string]any{
-			"purseCapFen": account.Limits.PurseCap, "loadMinFen": account.Limits.LoadMin, "loadMaxFen": account.Limits.LoadMax,
-			"cardDayCount": account.Limits.CardDayCount, "cardDaySumFen": account.Limits.CardDaySum,
-			"accountDaySumFen": account.Limits.AccountDaySum, "deviceDaySumFen": account.Limits.DeviceDaySum,
-			"loadedTodayFen": account.LoadedToday, "resets": account.LimitsReset.In(shanghai).Format(time.RFC3339),
-		},
-	}}
-	return con.print(object, func(w io.Writer) {
-		con.demoMark(w, program.IsDemo())
-		con.rows(w,
-			row{"console.phone", account.Phone},
-			row{"console.state", con.named("console.accountState.", account.State)},
-			row{"console.mainAccount", con.yuan(account.Main)},
-			row{"console.held", con.yuan(account.Held)})
+func (accountShowCmd) Run(ctx context.Context, con *console) error {
+	return con.online(ctx, func(program *wire.Program) error {
+		account, err := program.Core.Account(ctx)
+		return con.printAccount(program, account, err)
 	})
 }
 
@@ -156,58 +133,5 @@ func (cmd statementCmd) Run(ctx context.Context, con *console) error {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", local(line.Time), con.named("console.movement.", line.Type),
 				padded(signed(line.Amount), amountWidth), padded(line.Balance.Yuan(), amountWidth), line.Order)
 		}
-	})
-}
-
-type cardsCmd struct {
-	List cardsListCmd `cmd:"" default:"1" help:"Cards of the account."`
-	Add  cardsAddCmd  `cmd:"" help:"Add the card on the reader."`
-}
-
-type cardsListCmd struct{}
-
-func (cardsListCmd) Run(ctx context.Context, con *console) error {
-	program, err := con.open(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer program.Close()
-	account, err := program.Core.Account(ctx)
-	if err != nil {
-		return err
-	}
-	cards := []map[string]any{}
-	for _, card := range account.Cards {
-		cards = append(cards, map[string]any{"asnMasked": card.ASN.Masked(), "numberMasked": card.ASN.Masked(), "state": card.State, "profile": card.Profile, "openOrder": orNull(card.OpenOrder)})
-	}
-	return con.print(map[string]any{"cards": cards}, func(w io.Writer) {
-		con.demoMark(w, program.IsDemo())
-		if len(cards) == 0 {
-			fmt.Fprintln(w, con.t("console.noCards"))
-			return
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", con.t("console.card"), con.t("console.state"), con.t("console.openOrder"))
-		for _, card := range account.Cards {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", card.ASN.Masked(), con.named("console.cardState.", card.State), orNumberless(card.OpenOrder))
-		}
-	})
-}
-
-type cardsAddCmd struct{}
-
-func (cardsAddCmd) Run(ctx context.Context, con *console) error {
-	program, err := con.open(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer program.Close()
-	card, err := program.Core.AddCard(ctx)
-	if err != nil {
-		return err
-	}
-	object := map[string]any{"cards": []map[string]any{{"asnMasked": card.ASN.Masked(), "state": card.State, "profile": card.Profile}}}
-	return con.print(object, func(w io.Writer) {
-		con.demoMark(w, program.IsDemo())
-		fmt.Fprintln(w, con.t("console.cardAdded", "Card", card.ASN.Masked()))
 	})
 }

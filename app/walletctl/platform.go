@@ -13,14 +13,16 @@ import (
 )
 
 type platformCmd struct {
-	Serve     platformServeCmd     `cmd:"" help:"Run the embedded platform as a process."`
-	Seed      platformSeedCmd      `cmd:"" help:"Make a ready user with demo credentials."`
-	IssueCard platformIssueCmd     `cmd:"" name:"issue-card" help:"Personalise a card and export its card-level keys (demo platforms only)."`
-	ShopOrder platformShopOrderCmd `cmd:"" name:"shop-order" help:"Make a merchant's order, to be paid with pay."`
-	Staff     platformStaffCmd     `cmd:"" help:"Accounts of staff."`
-	Check     platformCheckCmd     `cmd:"" help:"Audit the books, also while another process serves them."`
-	Backup    platformBackupCmd    `cmd:"" help:"Take a snapshot of a live platform."`
-	Restore   platformRestoreCmd   `cmd:"" help:"Restore a snapshot; starts a new epoch."`
+	Serve     platformServeCmd      `cmd:"" help:"Run the embedded platform as a process."`
+	Seed      platformSeedCmd       `cmd:"" help:"Make a ready user with demo credentials."`
+	IssueCard platformIssueCmd      `cmd:"" name:"issue-card" help:"Personalise a card and export its card-level keys (demo platforms only)."`
+	ShopOrder platformShopOrderCmd  `cmd:"" name:"shop-order" help:"Make a merchant's order, to be paid with pay."`
+	Staff     platformStaffCmd      `cmd:"" help:"Accounts of staff."`
+	Advance   platformAdvanceCmd    `cmd:"" help:"Move the clock of a demo platform forward, also while another process serves it."`
+	Phone     platformPhoneStateCmd `cmd:"" name:"phone-state" help:"What the operator tells of a phone number (BOSS)."`
+	Check     platformCheckCmd      `cmd:"" help:"Audit the books, also while another process serves them."`
+	Backup    platformBackupCmd     `cmd:"" help:"Take a snapshot of a live platform."`
+	Restore   platformRestoreCmd    `cmd:"" help:"Restore a snapshot; starts a new epoch."`
 }
 
 // existingPlatform opens a directory that holds a platform: looking must not make one
@@ -143,7 +145,7 @@ func (cmd platformCheckCmd) Run(ctx context.Context, con *console) error {
 	}
 	cards := []map[string]any{}
 	for _, card := range report.Cards {
-		cards = append(cards, map[string]any{"asn": card.ASN.String(), "loadedFen": card.LoadedFen, "purchasedFen": card.PurchasedFen, "expectedBalanceFen": card.ExpectedBalanceFen})
+		cards = append(cards, map[string]any{"asn": card.ASN.String(), "loadedFen": card.LoadedFen, "purchasedFen": card.PurchasedFen, "movedFen": card.MovedFen, "expectedBalanceFen": card.ExpectedBalanceFen})
 	}
 	object := map[string]any{
 		"imbalanceFen": report.ImbalanceFen, "heldFen": report.HeldFen, "grantedFen": report.GrantedFen, "suspenseFen": report.SuspenseFen,

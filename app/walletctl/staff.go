@@ -23,6 +23,8 @@ type staffCmd struct {
 	Proposals staffProposalsCmd `cmd:"" help:"What waits for a second person."`
 	Confirm   staffConfirmCmd   `cmd:"" help:"Confirm a proposal of somebody else (supervisors)."`
 	Reject    staffRejectCmd    `cmd:"" help:"Reject a proposal."`
+	Account   staffAccountCmd   `cmd:"" help:"State of an account: freeze, thaw, loss, change of number, SIM or owner, tier."`
+	Cards     staffCardsCmd     `cmd:"" help:"Loss and replacement of cards."`
 	Companion staffCompanionCmd `cmd:"" help:"Register or remove a phone number's companion."`
 	Service   staffServiceCmd   `cmd:"" help:"Close or open the wallet service."`
 }
@@ -209,7 +211,7 @@ func (cmd staffSettleCmd) Run(ctx context.Context, con *console) error {
 
 type staffDecideCmd struct {
 	Order       string `required:"" placeholder:"N"`
-	As          string `required:"" enum:"LOADED,VOIDED,PAID,REFUNDED,NOT_TAKEN" placeholder:"STATE" help:"LOADED or VOIDED; PAID, REFUNDED or NOT_TAKEN for a purchase."`
+	As          string `required:"" enum:"LOADED,VOIDED,PAID,REFUNDED,NOT_TAKEN,MOVED" placeholder:"STATE" help:"LOADED or VOIDED; PAID, REFUNDED or NOT_TAKEN for a purchase; MOVED for a replacement."`
 	Reason      string `required:"" placeholder:"TEXT"`
 	WithoutCard string `name:"without-card" enum:",blocked,lost" default:"" placeholder:"WHY" help:"A top-up whose card can prove nothing any more: blocked or lost."`
 }

@@ -1,6 +1,8 @@
 package mockplatform
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -400,4 +402,39 @@ func actOnCard(c *call) (reply, error) {
 		}
 		return success(shown)
 	})
+}
+
+// ErrPhoneState is a word of the operator, or a number, that nobody knows.
+var ErrPhoneState = errors.New("a known phone number is active, suspended or cancelled")
+
+// PhoneState takes the operator's word for a phone number (BOSS, M28) and gives the state
+// of its account. It works while another process serves.
+func (p *Platform) PhoneState(ctx context.Context, phone, phoneState string) (state string, err error) {
+	event, known := phoneEvents[phoneState]
+	if !known {
+		return "", ErrPhoneState
+	}
+	err = p.store.Update(ctx, func(tx *Tx) error {
+		a, err := findAccount(tx, "phone", phone)
+		if err != nil || a == nil {
+			return errOr(err, ErrPhoneState)
+		}
+		if err := p.settleTimers(tx, a.id); err != nil {
+			return err
+		}
+		if a, err = findAccount(tx, "phone", phone); err != nil {
+			return err
+		}
+		if _, err := p.changeAccount(tx, a, accountChange{event: event, by: byOperator, actor: byOperator}); err != nil {
+			return err
+		}
+		if err := p.closeIfNothingOwed(tx, a.id); err != nil {
+			return err
+		}
+		if a, err = findAccount(tx, "user", a.id); err == nil {
+			state = a.state
+		}
+		return err
+	})
+	return state, err
 }
