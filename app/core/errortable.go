@@ -236,7 +236,9 @@ func tellOn(system string, texts *lang.Localizer, code string, open bool, detail
 		told.Remedies = numbered(texts, "error.VERSION_TOO_OLD.remedy.", nil)
 	}
 	if standing, known := detail["standing"].(string); known && (code == "ACCOUNT_STATE" || code == "CARD_STATE") {
-		if key := standingKey(code == "CARD_STATE", standing); texts.Has(key + ".text") {
+		if standing == "ACTIVE" || standing == "NORMAL" {
+			told.Text = texts.T("error."+code+".asUsual", nil)
+		} else if key := standingKey(code == "CARD_STATE", standing); texts.Has(key + ".text") {
 			told.Text = texts.T(key+".text", facts) + separator(texts) + texts.T("error."+code+".money", nil)
 			told.Remedies = append([]string{texts.T(key+".next", facts)}, told.Remedies...)
 		}

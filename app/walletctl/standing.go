@@ -160,7 +160,7 @@ func (c *console) stateWords(account api.Account) string {
 		text += ", " + c.named("console.by.", account.By)
 	}
 	if account.StateSince != nil && account.State != "NORMAL" {
-		text += ", " + c.t("console.since") + " " + local(*account.StateSince)
+		text += ", " + c.t("console.stateSince", "Time", local(*account.StateSince))
 	}
 	return text
 }

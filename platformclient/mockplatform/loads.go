@@ -2,11 +2,13 @@ package mockplatform
 
 import (
 	"crypto/subtle"
+	"errors"
 	"net/http"
 	"slices"
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform/rules"
+	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
 
@@ -139,7 +141,9 @@ func (l *loading) checkAccount() (found *refusal, err error) {
 	var other string
 	waiting, err := l.tx.row(`SELECT asn FROM cards WHERE user = ? AND state = ?`, []any{l.account.id, cardRecover}, &other)
 	if err == nil && waiting {
-		return refuse(api.CodeCardState), nil
+		found := refuse(api.CodeCardState)
+		found.state.Standing = cardRecover
+		return found, nil
 	}
 	return nil, err
 }
@@ -158,7 +162,7 @@ func (l *loading) checkCard() (found *refusal, err error) {
 		return nil, err
 	}
 	if found, err := l.p.cardRefusal(l.tx, l.card, l.account.id, actLoad); err != nil || found != nil {
-		return found, err
+		return found, errors.Join(err, l.lookAtReplaced())
 	}
 	if l.card.grey {
 		return refuse(api.CodeCardState), nil
@@ -167,6 +171,27 @@ func (l *loading) checkCard() (found *refusal, err error) {
 		return refuse(api.CodeCardTypeRefused), nil
 	}
 	return nil, nil
+}
+
+// lookAtReplaced compares what a replaced card holds with the books, where its balance
+// has moved already: value that is found on it was spent twice, and people must know.
+func (l *loading) lookAtReplaced() error {
+	if l.card == nil || l.card.state != string(states.Replaced) {
+		return nil
+	}
+	asn, answer, ok := readOpen(&l.request.Open)
+	if !ok || asn != l.card.asn || l.request.Open.Amount != l.request.Amount {
+		return nil
+	}
+	l.answer = answer
+	good, err := l.p.hsm.verifyMAC1(l.tx, l.card.asn, l.sent(), l.answer)
+	if err != nil || !good {
+		return err
+	}
+	if err := l.p.compareReplaced(l.tx, l.card, answer.balance); err != nil {
+		return err
+	}
+	return saveCard(l.tx, l.card)
 }
 
 // profileRefused tells whether a kind of card may not be loaded. A card that is

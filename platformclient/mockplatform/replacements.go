@@ -286,3 +286,19 @@ func (p *Platform) postUpload(tx *Tx, line OfflinePurchase) error {
 		{accountPurseFloat, -covered}, {accountLateUse, covered - line.Amount}, {accountOffline, line.Amount},
 	}})
 }
+
+// compareReplaced looks for value on a replaced card. Before its balance has moved the
+// card may hold what the books say; afterwards nothing, and the alarm is raised once for
+// each amount that is found.
+func (p *Platform) compareReplaced(tx *Tx, k *card, authenticated wallet.Fen) error {
+	shadow, err := shadowBalance(tx, k)
+	if err != nil {
+		return err
+	}
+	excess := authenticated - max(shadow, 0)
+	if excess <= 0 || excess == k.excess {
+		return nil
+	}
+	k.excess = excess
+	return p.alarm(tx, "VALUE_CREATED", k.asn.Masked())
+}

@@ -102,6 +102,7 @@ func (s person) staffAccount(phone string) (shown api.StaffAccount) {
 	return shown
 }
 
+// noDayLimits leaves the limits of a day out, where a test is about something else.
 func noDayLimits(c *Config) {
 	policy := DefaultPolicy()
 	policy.Limits.CardDayCount, policy.Limits.CardDaySum, policy.Limits.AccountDaySum = 0, 0, 0
