@@ -20,7 +20,7 @@ const (
 	ActChangeSIM   = "change-sim"   // change of SIM without change of number
 	ActChangeOwner = "change-owner" // the number has another owner: this account is being closed
 	ActUpgrade     = "upgrade"      // to real-name; IDCheck
-	ActFreeze      = "freeze"       // Until
+	ActFreeze      = "freeze"       // until staff thaw it
 	ActThaw        = "thaw"
 	ActLoss        = "loss"  // in writing
 	ActFound       = "found" // lifts a loss, the one in writing too
@@ -37,13 +37,12 @@ const (
 // StaffAccountAct is one act on the account of a phone number, or of a user identifier
 // where the number is somebody else's by now.
 type StaffAccountAct struct {
-	Phone      string     `json:"phone"`
-	Act        string     `json:"act"`
-	Reason     string     `json:"reason"`
-	Until      *time.Time `json:"until,omitempty"`       // freeze: thaws by itself then
-	PhoneState string     `json:"phone_state,omitempty"` // phone-state: active, suspended, cancelled
-	NewPhone   string     `json:"new_phone,omitempty"`   // rename-phone
-	IDCheck    string     `json:"id_check,omitempty"`    // upgrade: what was checked; no number of a document
+	Phone      string `json:"phone"`
+	Act        string `json:"act"`
+	Reason     string `json:"reason"`
+	PhoneState string `json:"phone_state,omitempty"` // phone-state: active, suspended, cancelled
+	NewPhone   string `json:"new_phone,omitempty"`   // rename-phone
+	IDCheck    string `json:"id_check,omitempty"`    // upgrade: what was checked; no number of a document
 }
 
 // StaffAccount is an account as the counter sees it.

@@ -90,3 +90,14 @@ func (p *Platform) endAccount(tx *Tx, a *account) error {
 	}
 	return nil
 }
+
+// owedAgain opens a closed account as far as an order needs it that came back after a
+// restore: what it gives back can be paid out.
+func (p *Platform) owedAgain(tx *Tx, user string) error {
+	a, err := findAccount(tx, "user", user)
+	if err != nil || a == nil {
+		return err
+	}
+	_, err = p.changeAccount(tx, a, accountChange{event: states.OwedAgain, by: byPlatform})
+	return err
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
 
@@ -48,6 +49,12 @@ func (p *Platform) seedUser(tx *Tx, phone, companion string, salt, hash []byte) 
 	existing, err := findAccount(tx, "phone", phone)
 	if err != nil {
 		return "", err
+	}
+	if existing != nil && existing.state == string(states.Closed) {
+		if _, err := freePhone(tx, phone); err != nil {
+			return "", err
+		}
+		existing = nil // somebody new under an old number
 	}
 	if existing != nil {
 		if companion == "" {
@@ -175,6 +182,7 @@ type CheckReport struct {
 	PurchaseSuspense   int        `json:"purchaseSuspense"`   // purchases that wait for people
 	MerchantPayableFen wallet.Fen `json:"merchantPayableFen"` // owed to merchants for online purchases
 	UnpostedFen        wallet.Fen `json:"unpostedFen"`        // purchases whose state and posting differ
+	FloatFen           wallet.Fen `json:"floatFen"`           // purse float, less what all cards should hold
 
 	Cards []CardCheck `json:"cards"`
 }
@@ -190,7 +198,7 @@ type CardCheck struct {
 
 // OK tells whether the books are in order.
 func (r CheckReport) OK() bool {
-	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen && r.UnpostedFen == 0 && r.AuditChain == "ok"
+	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen && r.UnpostedFen == 0 && r.FloatFen == 0 && r.AuditChain == "ok"
 }
 
 // Check audits the books in one snapshot, also while another process serves.
@@ -214,6 +222,7 @@ func (p *Platform) Check(ctx context.Context) (CheckReport, error) {
 			{&report.PurchaseSuspense, `SELECT COUNT(*) FROM purchases WHERE state = 'SUSPENSE'`},
 			{&report.MerchantPayableFen, `SELECT COALESCE(SUM(amount), 0) FROM postings WHERE account LIKE 'merchant-payable:%'`},
 			{&report.UnpostedFen, unpostedQuery},
+			{&report.FloatFen, floatQuery},
 		} {
 			if _, err := tx.row(sum.query, nil, sum.target); err != nil {
 				return err
@@ -241,6 +250,13 @@ const unpostedQuery = `SELECT COALESCE((SELECT SUM(ABS(b.want + COALESCE(
 	+ ABS(COALESCE((SELECT SUM(amount) FROM postings WHERE account LIKE 'merchant-payable:%'), 0)
 		- COALESCE((SELECT SUM(amount) FROM purchases WHERE state = 'PAID' AND unload = 0), 0))`
 
+// floatQuery compares the value on cards by the ledger with that by the cards' own
+// histories. What shops were paid for a card whose balance had moved is a receivable.
+const floatQuery = `SELECT COALESCE((SELECT SUM(amount) FROM postings WHERE account IN ('purse-float', 'late-use-receivable')), 0)
+	- COALESCE((SELECT SUM(opening) FROM cards), 0) - COALESCE((SELECT SUM(amount) FROM orders WHERE state = 'LOADED'), 0)
+	+ COALESCE((SELECT SUM(amount) FROM purchases WHERE state IN ('PAID', 'REFUNDED')), 0)
+	+ COALESCE((SELECT SUM(amount) FROM uploads), 0) + COALESCE((SELECT SUM(moved) FROM replacements), 0)`
+
 func checkCards(tx *Tx) ([]CardCheck, error) {
 	cards := []CardCheck{}
 	err := tx.each(`SELECT c.asn, COALESCE(c.opening, 0), COALESCE((SELECT SUM(o.amount) FROM orders o WHERE o.asn = c.asn AND o.state = 'LOADED'), 0),
@@ -263,11 +279,11 @@ func checkCards(tx *Tx) ([]CardCheck, error) {
 	return cards, err
 }
 
-// KnowsPhone tells whether an account has this phone number.
+// KnowsPhone tells whether an account that is not closed has this phone number.
 func (p *Platform) KnowsPhone(ctx context.Context, phone string) (known bool, err error) {
 	err = p.store.View(ctx, func(tx *Tx) error {
 		found, err := findAccount(tx, "phone", phone)
-		known = found != nil
+		known = found != nil && found.state != string(states.Closed)
 		return err
 	})
 	return known, err

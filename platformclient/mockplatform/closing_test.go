@@ -226,6 +226,27 @@ func TestAccount_ClosedNumberIsFree(t *testing.T) {
 	require.Equal(t, wallet.Fen(700), clerk.staffAccount(testPhone).Owed.Main)
 }
 
+// A restore brings an order back to an account that was closed meanwhile: it is settled,
+// and what it gives back is owed.
+func TestAccount_OwedAgainAfterARestore(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{})
+	c := w.teller(testPhone)
+	copied := w.backup()
+	granted, grant := c.order(k, 2000).init().granted()
+	w.restore(copied)
+	c.login()
+	c.must(http.StatusOK, c.close(true, true), nil)
+	request := api.AttemptRequest{Attempt: grant.Attempt, Intent: wallet.IntentCancel, Grant: &granted.Grant}
+	pending := c.stateOf(c.attempt(grant.Order, request)).Pending
+	require.NotNil(t, pending)
+	c.account("CLOSING")
+	request.Attempt, request.Open = pending.Attempt, k.open(c.scripts[profilePBOC], grant.Amount, pending.ProbeTID)
+	require.Equal(t, wallet.StateVoided, c.stateOf(c.attempt(grant.Order, request)).State)
+	require.Equal(t, wallet.Fen(2000), c.account("CLOSING").Main)
+	w.check()
+}
+
 // The clock of a demo moves for every process that has the directory open, only forward,
 // and survives a restore; any other platform keeps the computer's.
 func TestClock_Advance(t *testing.T) {

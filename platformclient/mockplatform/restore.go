@@ -279,7 +279,10 @@ func (p *Platform) rebuildOrder(tx *Tx, k *card, grant wallet.Grant) (*order, er
 	if err := p.insertOrder(tx, o); err != nil {
 		return nil, err
 	}
-	return o, p.holdAgain(tx, o, true)
+	if err := p.holdAgain(tx, o, true); err != nil {
+		return nil, err
+	}
+	return o, p.owedAgain(tx, o.user)
 }
 
 // restoredOn notes from where on the loads of the card may be missing in the books.
