@@ -5,8 +5,9 @@
 //
 // It is split by the nouns of the business: keys, hsm, store, ledger, audit,
 // idempotency, session, cards, loads, attempts, limits, restore, merchants,
-// callbacks, purchases, debits, uploads, staff. What evidence
-// proves is decided in the sub-package rules, by pure functions.
+// callbacks, purchases, debits, uploads, staff, states of accounts and cards,
+// replacements, clock. What evidence proves is decided in the sub-package rules, and what
+// a state permits and where an event leads in states, by pure functions and tables.
 package mockplatform
 
 import (

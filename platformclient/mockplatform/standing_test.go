@@ -1,6 +1,7 @@
 package mockplatform
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -412,4 +413,35 @@ func TestAccount_SweepEndsWhatIsDue(t *testing.T) {
 	require.NoError(t, w.p.SettleStates(t.Context()))
 	account, card = read()
 	require.Equal(t, []string{"NORMAL", "ACTIVE"}, []string{account, card})
+}
+
+// Every act of the counter stands in the audit log with who, what, why, before and after.
+func TestAccount_ActsAreWrittenDown(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{})
+	clerk := w.staff("mei", api.RoleClerk)
+	for _, act := range []string{api.ActFreeze, api.ActThaw, api.ActLoss, api.ActFound, api.ActChangeSIM} {
+		clerk.must(http.StatusOK, clerk.actOn(testPhone, act), nil)
+	}
+	clerk.must(http.StatusOK, clerk.onCard(api.PathStaffCardState, k, api.StaffCardAct{Act: api.ActFound, Reason: "brought"}), nil)
+	user := clerk.staffAccount(testPhone).User
+	details := map[string]string{}
+	require.NoError(t, w.p.store.View(t.Context(), func(tx *Tx) error {
+		return tx.each(`SELECT action, actor, subject, detail FROM audit WHERE action LIKE '%-act %' OR action = 'staff-account'`, nil, func(rows *sql.Rows) error {
+			var action, actor, subject, detail string
+			err := rows.Scan(&action, &actor, &subject, &detail)
+			details[action] = actor + " | " + subject + " | " + detail
+			return err
+		})
+	}))
+	require.Equal(t, map[string]string{
+		"staff-account":          "staff mei | " + user + " | ",
+		"account-act freeze":     "staff mei | " + user + ` | seen at the counter: "NORMAL" -> "FROZEN"`,
+		"account-act thaw":       "staff mei | " + user + ` | seen at the counter: "FROZEN" -> "NORMAL"`,
+		"account-act loss":       "staff mei | " + user + ` | seen at the counter: "NORMAL" -> "LOST_WRITTEN"`,
+		"account-act found":      "staff mei | " + user + ` | seen at the counter: "LOST_WRITTEN" -> "NORMAL"`,
+		"account-act change-sim": "staff mei | " + user + ` | seen at the counter: "NORMAL" -> "NORMAL"`,
+		"card-act found":         "staff mei | " + k.ASN().Masked() + ` | brought: "LOST" -> "ACTIVE"`,
+	}, details)
+	w.check()
 }
