@@ -28,8 +28,9 @@ type settling struct {
 	sent      loadCommand
 	answer    initAnswer
 	hasAnswer bool
-	companion string // that the sender shows
-	floor     uint16 // the card's proven counter before this evidence
+	companion string   // that the sender shows
+	floor     uint16   // the card's proven counter before this evidence
+	held      *refusal // what refuses a new grant, if a state does
 }
 
 // reportResult is POST /v1/loads/{id}/result: what CREDIT FOR LOAD answered.
@@ -266,10 +267,16 @@ func (s *settling) facts() (rules.Order, error) {
 	if err != nil {
 		return facts, err
 	}
+	if s.held, err = s.p.accountRefusal(s.tx, payer, actComplete); err == nil && s.held == nil {
+		s.held, err = s.p.cardRefusal(s.tx, s.card, s.card.user, actComplete)
+	}
+	if err != nil {
+		return facts, err
+	}
 	switch {
-	case !payer.allows(actComplete):
-		facts.CompleteRefused = api.CodeAccountState
-	case !s.card.allows(actComplete) || s.card.grey:
+	case s.held != nil:
+		facts.CompleteRefused = s.held.code
+	case s.card.grey:
 		facts.CompleteRefused = api.CodeCardState
 	case s.card.typeRefused || s.p.profileRefused(o.profile):
 		facts.CompleteRefused = api.CodeCardTypeRefused
@@ -361,7 +368,15 @@ func (s *settling) carryOut(decision rules.Decision) (reply, error) {
 	if o.state == wallet.StateSuspense && o.cause == rules.CauseWrongEvidence {
 		code = api.CodeTooManyWrong
 	}
-	return s.p.answerPresent(s.tx, o, s.c, code)
+	state, err := s.p.presentState(s.tx, o, s.c)
+	if err != nil {
+		return reply{}, err
+	}
+	state.Code, state.Text = code, refusalText(code)
+	if s.held != nil && s.held.code == code {
+		state.Standing, state.RetryAfter = s.held.state.Standing, s.held.state.RetryAfter
+	}
+	return s.p.signedState(statusOf(code), state)
 }
 
 func (s *settling) load(decision rules.Decision) (reply, error) {

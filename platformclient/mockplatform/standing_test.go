@@ -214,6 +214,9 @@ func TestAccount_StateMatrix(t *testing.T) {
 			expect(states.Query, c.get(api.PathAccount))
 			complete, _ := c.evidence(cards[states.Complete], openOf(grants[states.Complete]), wallet.IntentComplete)
 			expect(states.Complete, complete)
+			if !allowed(states.Complete) {
+				require.Equal(t, row.standing, c.stateOf(complete).Standing)
+			}
 			cancel, _ := c.evidence(cards[states.Cancel], openOf(grants[states.Cancel]), wallet.IntentCancel)
 			if row.state != "OPENING" { // nothing was ever granted there
 				expect(states.Cancel, cancel)
