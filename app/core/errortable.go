@@ -235,14 +235,7 @@ func tellOn(system string, texts *lang.Localizer, code string, open bool, detail
 		told.Title, told.Text = texts.T("error.DECLINED.title", nil), texts.T("error.unknown", facts)
 		told.Remedies = numbered(texts, "error.VERSION_TOO_OLD.remedy.", nil)
 	}
-	if standing, known := detail["standing"].(string); known && (code == "ACCOUNT_STATE" || code == "CARD_STATE") {
-		if standing == "ACTIVE" || standing == "NORMAL" {
-			told.Text = texts.T("error."+code+".asUsual", nil)
-		} else if key := standingKey(code == "CARD_STATE", standing); texts.Has(key + ".text") {
-			told.Text = texts.T(key+".text", facts) + separator(texts) + texts.T("error."+code+".money", nil)
-			told.Remedies = append([]string{texts.T(key+".next", facts)}, told.Remedies...)
-		}
-	}
+	tellStanding(texts, &told, code, detail, facts)
 	if status, refused := detail["statusKey"].(string); refused && texts.Has(status) {
 		told.Text += separator(texts) + texts.T("error.status", map[string]any{"command": detail["command"], "sw": detail["sw"], "meaning": texts.T(status, nil)})
 	}
@@ -250,6 +243,34 @@ func tellOn(system string, texts *lang.Localizer, code string, open bool, detail
 		told.Text += separator(texts) + texts.T("error.money.open", facts)
 	}
 	return told
+}
+
+// tellStanding says which state of account or card refused, and what to do about it; of
+// an order that stays open, why it was not completed.
+func tellStanding(texts *lang.Localizer, told *Told, code string, detail, facts map[string]any) {
+	standing, _ := detail["standing"].(string)
+	refused, _ := detail["refused"].(string)
+	if refused == "" {
+		refused = code
+	}
+	ofCard := refused == "CARD_STATE"
+	stateRefused := (ofCard || refused == "ACCOUNT_STATE") && texts.Has(standingKey(ofCard, standing)+".text")
+	switch {
+	case code == "ORDER_OPEN" && refused != code:
+		why := texts.T("error."+refused+".title", facts)
+		if stateRefused {
+			why = texts.T(standingKey(ofCard, standing)+".text", facts)
+			told.Remedies = append([]string{texts.T(standingKey(ofCard, standing)+".next", facts)}, told.Remedies...)
+		}
+		told.Text += separator(texts) + texts.T("error.ORDER_OPEN.refused", map[string]any{"why": why})
+		told.Remedies = append(told.Remedies, texts.T("error.ORDER_OPEN.cancel", nil))
+	case !stateRefused:
+	case standing == "ACTIVE" || standing == "NORMAL":
+		told.Text = texts.T("error."+code+".asUsual", nil)
+	case refused == code:
+		told.Text = texts.T(standingKey(ofCard, standing)+".text", facts) + separator(texts) + texts.T("error."+code+".money", nil)
+		told.Remedies = append([]string{texts.T(standingKey(ofCard, standing)+".next", facts)}, told.Remedies...)
+	}
 }
 
 // separator stands between two sentences: Chinese has none.

@@ -39,6 +39,10 @@ type SyncLine struct {
 	Debited   *bool // purchase: nil means that nobody knows yet
 	Delivered bool
 	DoubtEnds *time.Time // DOUBTFUL: when the settlement window closes
+
+	Refused  string     // code why it was not completed, though the card proves that it could be; empty: nothing refused it
+	Standing string     // the state of account or card that refused
+	Until    *time.Time // when that ends by itself
 }
 
 // Open reports whether the order is still to be settled.
