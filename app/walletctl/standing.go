@@ -339,11 +339,13 @@ func (c *console) printCards(w io.Writer, cards []api.Card) {
 	}
 }
 
-type cardsAddCmd struct{}
+type cardsAddCmd struct {
+	PasswordStdin bool `name:"password-stdin" help:"Read a card PIN from standard input."`
+}
 
-func (cardsAddCmd) Run(ctx context.Context, con *console) error {
+func (cmd cardsAddCmd) Run(ctx context.Context, con *console) error {
 	return con.online(ctx, func(program *wire.Program) error {
-		card, err := program.Core.AddCard(ctx)
+		card, err := program.Core.AddCard(ctx, con.pin(program, cmd.PasswordStdin))
 		if err != nil {
 			return err
 		}
