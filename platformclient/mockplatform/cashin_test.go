@@ -92,6 +92,9 @@ func TestFunding_NetBankTransfer(t *testing.T) {
 		Transfer{Serial: "S2", Phone: "13900000000", AmountFen: 900}, Transfer{Serial: "S1", Phone: testPhone, AmountFen: 700})
 	told, err := w.p.ImportTransfers(ctx, bytes.NewReader(file))
 	require.NoError(t, err)
+	require.Len(t, told.InSuspense, 1)
+	lost := told.InSuspense[0]
+	told.InSuspense = nil
 	require.Equal(t, TransferImport{Batch: "1", Count: 3, Credited: 1, Suspense: 1, Again: 1, SumFen: 2300, CreditedFen: 700}, told)
 	told, err = w.p.ImportTransfers(ctx, bytes.NewReader(file))
 	require.NoError(t, err)
@@ -115,12 +118,6 @@ func TestFunding_NetBankTransfer(t *testing.T) {
 	report := w.check()
 	require.Equal(t, wallet.Fen(900), report.UnclaimedFen)
 	require.Equal(t, wallet.Fen(1700), report.BankClearingFen)
-	var lost string
-	require.NoError(t, w.p.store.View(ctx, func(tx *Tx) error {
-		f, err := findFunding(tx, `bank_serial = 'ICBC:S2'`)
-		lost = f.id
-		return err
-	}))
 	require.ErrorIs(t, w.p.AssignTransfer(ctx, lost, "13900000000", "slip"), ErrPayeeUnknown)
 	require.NoError(t, w.p.AssignTransfer(ctx, lost, testPhone, "slip"))
 	require.ErrorIs(t, w.p.AssignTransfer(ctx, lost, testPhone, "slip"), ErrNotSuspended)
