@@ -454,6 +454,9 @@ func TestFunding_BankAnswerLost(t *testing.T) {
 			require.Equal(t, wallet.Fen(3000), w.check().FundingPendingFen)
 			f.is(wallet.FundingPending)
 			require.Equal(t, 1, bank.asked, "not twice within a second")
+			other := c.fromBank(4000)
+			other.key = f.key
+			refusedAs(t, api.CodeKeyReused, other.send())
 			bank.silent = false
 			w.clock = w.clock.Add(2 * fundingPause)
 			again(w, c, f)
