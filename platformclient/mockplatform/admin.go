@@ -176,6 +176,8 @@ type CheckReport struct {
 	MerchantPayableFen wallet.Fen `json:"merchantPayableFen"` // owed to merchants for online purchases
 	UnpostedFen        wallet.Fen `json:"unpostedFen"`        // purchases whose state and posting differ
 
+	FundingCheck
+
 	Cards []CardCheck `json:"cards"`
 }
 
@@ -189,7 +191,7 @@ type CardCheck struct {
 
 // OK tells whether the books are in order.
 func (r CheckReport) OK() bool {
-	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen && r.UnpostedFen == 0 && r.AuditChain == "ok"
+	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen && r.UnpostedFen == 0 && r.FundingUnbookedFen == 0 && r.AuditChain == "ok"
 }
 
 // Check audits the books in one snapshot, also while another process serves.
@@ -217,6 +219,9 @@ func (p *Platform) Check(ctx context.Context) (CheckReport, error) {
 			if _, err := tx.row(sum.query, nil, sum.target); err != nil {
 				return err
 			}
+		}
+		if err := report.FundingCheck.read(tx); err != nil {
+			return err
 		}
 		if report.Epoch, err = readEpoch(tx); err != nil {
 			return err

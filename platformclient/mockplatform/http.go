@@ -70,6 +70,8 @@ func (p *Platform) routes() http.Handler {
 	handle("POST", api.PathPurchaseAbandon, authSession, abandonPurchase)
 	handle("POST", api.PathPurchaseResult, authEvidence, reportDebit)
 	handle("POST", api.PathPurchaseAttempts, authEvidence, settlePurchase)
+	fundingRoutes(handle)
+	cashRoutes(handle)
 	handle("POST", api.PathStaffSession, authNone, openStaffSession) // signed by the key that it brings
 	handle("GET", api.PathStaffSession, authStaff, showStaffSession)
 	handle("POST", api.PathStaffSessionEnd, authStaff, endStaffSession)

@@ -114,6 +114,13 @@ var refusalTexts = map[string]string{
 	api.CodeProposalOpen:      "another proposal for this order waits for a second person",
 	api.CodeProposalClosed:    "this proposal was confirmed or rejected already",
 	api.CodeProposalStale:     "the order has changed since it was proposed; look at it again",
+	api.CodeVoucherWrong:      "serial number or PIN of the voucher is not right",
+	api.CodeVoucherLocked:     "too many wrong voucher PINs; try again in an hour",
+	api.CodeVoucherUsed:       "this voucher was redeemed before",
+	api.CodeVoucherBlocked:    "this voucher was taken out of use",
+	api.CodeVoucherExpired:    "the last day of this voucher is over",
+	api.CodeVoucherInactive:   "this voucher is not for use yet",
+	api.CodeVoucherValue:      "the voucher is worth another amount than was confirmed",
 }
 
 func refusalText(code string) string { return refusalTexts[code] }
@@ -127,11 +134,14 @@ func statusOf(code string) int {
 		return http.StatusPaymentRequired
 	case api.CodePendingLoad, api.CodeStaleCardState, api.CodeTIDUsed, api.CodeLeaseInvalid, api.CodeAbandoned, api.CodeAttemptSuperseded,
 		api.CodeFeeChanged, api.CodePendingPurchase, api.CodeMerchantOrder, api.CodeAmountDiffers,
-		api.CodeNotInSuspense, api.CodeProposalOpen, api.CodeProposalClosed, api.CodeProposalStale, api.CodeCompanionTaken:
+		api.CodeNotInSuspense, api.CodeProposalOpen, api.CodeProposalClosed, api.CodeProposalStale, api.CodeCompanionTaken,
+		api.CodeVoucherUsed, api.CodeVoucherInactive:
 		return http.StatusConflict
-	case api.CodeLimitLoadMin, api.CodeLimitLoadMax, api.CodeLimitPurseCap, api.CodeCardEvidence, api.CodeTooManyWrong, api.CodeDecisionRefused:
+	case api.CodeLimitLoadMin, api.CodeLimitLoadMax, api.CodeLimitPurseCap, api.CodeCardEvidence, api.CodeTooManyWrong, api.CodeDecisionRefused,
+		api.CodeVoucherExpired, api.CodeVoucherValue:
 		return http.StatusUnprocessableEntity
-	case api.CodePasswordLocked, api.CodeLimitCardCount, api.CodeLimitCardSum, api.CodeLimitAccountSum, api.CodeLimitDeviceSum:
+	case api.CodePasswordLocked, api.CodeLimitCardCount, api.CodeLimitCardSum, api.CodeLimitAccountSum, api.CodeLimitDeviceSum,
+		api.CodeVoucherLocked:
 		return http.StatusLocked
 	}
 	return http.StatusForbidden

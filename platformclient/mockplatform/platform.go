@@ -5,7 +5,7 @@
 //
 // It is split by the nouns of the business: keys, hsm, store, ledger, audit,
 // idempotency, session, cards, loads, attempts, limits, restore, merchants,
-// callbacks, purchases, debits, uploads, staff. What evidence
+// callbacks, purchases, debits, uploads, fundings, vouchers, staff. What evidence
 // proves is decided in the sub-package rules, by pure functions.
 package mockplatform
 
@@ -86,9 +86,10 @@ type Platform struct {
 	logins  *gate         // those that hash passwords
 	senders *senderLimit
 	handler http.Handler
-	listed  []Route       // what handler serves
-	paid    chan struct{} // wakes the delivery of callbacks
-	epoch   int           // only a restore raises it, and that needs the directory for itself
+	listed  []Route                  // what handler serves
+	paid    chan struct{}            // wakes the delivery of callbacks
+	sources map[string]fundingSource // of money that persons ask for, by kind
+	epoch   int                      // only a restore raises it, and that needs the directory for itself
 
 	sumsFrom time.Time // from when on uploads that the last restore lost are in the books again
 
@@ -154,6 +155,7 @@ func Open(config Config) (*Platform, error) {
 	if p.store, err = openStore(context.Background(), filepath.Join(config.Dir, fileDatabase)); err != nil {
 		return nil, errors.Join(err, p.lock.Unlock())
 	}
+	p.sources = p.fundingSources()
 	p.handler = p.routes()
 	if p.scripts, err = p.signScripts(); err != nil {
 		return nil, errors.Join(err, p.Close())
