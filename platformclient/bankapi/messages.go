@@ -188,6 +188,7 @@ type Outcome struct {
 	Refunded  wallet.Fen `json:"refunded,omitempty"` // given back of it so far
 	Journal   string     `json:"journal,omitempty"`  // the bank's own number, unique
 	Token     string     `json:"token,omitempty"`    // of a binding
+	Account   string     `json:"account,omitempty"`  // of a binding: the same for the same card and partner, and nothing else
 	Last4     string     `json:"last4,omitempty"`
 	Page      string     `json:"page,omitempty"`       // of an order: address for a browser
 	TriesLeft *int       `json:"tries_left,omitempty"` // after a wrong code

@@ -2,6 +2,7 @@ package mockbank
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"time"
@@ -111,6 +112,7 @@ func (b *Bank) outcome(o *operation) (bankapi.Outcome, error) {
 			return bankapi.Outcome{}, err
 		}
 		told.Token = token
+		told.Account = hex.EncodeToString(b.keys.mac("account", o.partner, o.account)[:12])
 	}
 	if o.kind == kindConfirm || o.kind == kindBind {
 		told.Last4 = o.goods

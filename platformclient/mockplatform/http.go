@@ -71,6 +71,7 @@ func (p *Platform) routes() http.Handler {
 	handle("POST", api.PathPurchaseResult, authEvidence, reportDebit)
 	handle("POST", api.PathPurchaseAttempts, authEvidence, settlePurchase)
 	fundingRoutes(handle)
+	bankRoutes(handle)
 	cashRoutes(handle)
 	handle("POST", api.PathStaffSession, authNone, openStaffSession) // signed by the key that it brings
 	handle("GET", api.PathStaffSession, authStaff, showStaffSession)
