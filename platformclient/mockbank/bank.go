@@ -27,6 +27,7 @@ import (
 type Config struct {
 	Dir string           // its directory; made at first start
 	Now func() time.Time // nil: time.Now
+	URL string           // where Handler is reached, if not by Serve
 
 	// Profile of the bank; it belongs to the directory from the first start on.
 	Freeze     bool // payments are frozen and captured
@@ -77,7 +78,7 @@ func Open(config Config) (*Bank, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	b := &Bank{config: config, wake: make(chan struct{}, 1)}
+	b := &Bank{config: config, wake: make(chan struct{}, 1), url: config.URL}
 	var err error
 	if b.keys, err = loadKeys(config); err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ type bankLink struct {
 	transport func(bankapi.Partner) http.RoundTripper        // nil: the network
 
 	mu      sync.Mutex
-	channel *signedBank
+	channel bankChannel
 }
 
 // errNoBank means that the platform has no bank at all.
@@ -83,7 +83,7 @@ func (p *Platform) bank(ctx context.Context) (bankChannel, error) {
 	channel.lost = func() { // its address may be another after a restart
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.channel == channel {
+		if l.channel == bankChannel(channel) {
 			l.channel = nil
 		}
 	}

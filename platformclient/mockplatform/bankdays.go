@@ -2,6 +2,7 @@ package mockplatform
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"time"
 
@@ -55,23 +56,52 @@ func (p *Platform) ImportBankDay(ctx context.Context, day string) (BankDayReport
 	if err != nil {
 		return BankDayReport{}, err
 	}
-	report, kept, err := p.importBankDay(ctx, content)
-	for _, id := range kept { // the advice is repeated until the bank acknowledges it
-		if err == nil {
-			_, err = bankSource{p}.giveUp(ctx, funding{id: id, tries: 1})
-		}
-	}
+	report, err := p.importBankDay(ctx, content)
 	if err != nil {
+		return report, err
+	}
+	if err := p.undoKept(ctx); err != nil {
 		return report, err
 	}
 	return report, p.checkMissing(ctx, channel, day, &report)
 }
 
-// importBankDay books the lines in one commit. kept are payments that the bank still
-// has although we declined or reversed them.
-func (p *Platform) importBankDay(ctx context.Context, content bankapi.Day) (report BankDayReport, kept []string, err error) {
+// undoKept tells the bank again to undo what we declined or reversed, until it
+// acknowledges that, or refuses.
+func (p *Platform) undoKept(ctx context.Context) error {
+	var kept []string
+	err := p.store.View(ctx, func(tx *Tx) error {
+		kept = nil
+		return tx.each(`SELECT serial FROM bank_differences WHERE kind = ? AND done = ''`, []any{differenceKept}, func(rows *sql.Rows) error {
+			var serial string
+			err := rows.Scan(&serial)
+			kept = append(kept, serial)
+			return err
+		})
+	})
+	for _, serial := range kept {
+		if err != nil {
+			return err
+		}
+		news, silent := bankSource{p}.giveUp(ctx, funding{id: serial})
+		if silent != nil || news.event == rules.FundingSilent {
+			continue
+		}
+		done := "undone at the bank"
+		if news.event != rules.FundingUndone {
+			done = "the bank refuses to undo it"
+		}
+		err = p.store.Update(ctx, func(tx *Tx) error {
+			return tx.exec(`UPDATE bank_differences SET done = ? WHERE kind = ? AND serial = ?`, done, differenceKept, serial)
+		})
+	}
+	return err
+}
+
+// importBankDay books the lines in one commit.
+func (p *Platform) importBankDay(ctx context.Context, content bankapi.Day) (report BankDayReport, err error) {
 	err = p.store.Update(ctx, func(tx *Tx) error {
-		report, kept = BankDayReport{Day: content.Day, Lines: len(content.Lines), NetFen: content.Net()}, nil
+		report = BankDayReport{Day: content.Day, Lines: len(content.Lines), NetFen: content.Net()}
 		var batch int
 		if known, err := tx.row(`SELECT batch FROM bank_days WHERE bank = ? AND day = ?`, []any{content.Bank, content.Day}, &batch); err != nil {
 			return err
@@ -89,12 +119,8 @@ func (p *Platform) importBankDay(ctx context.Context, content bankapi.Day) (repo
 			}
 		}
 		for _, line := range content.Lines {
-			keeps, err := p.judgeLine(tx, content, line, undone, &report)
-			if err != nil {
+			if err := p.judgeLine(tx, content, line, undone, &report); err != nil {
 				return err
-			}
-			if keeps {
-				kept = append(kept, line.Serial)
 			}
 		}
 		if err := tx.exec(`INSERT INTO bank_days (bank, day, batch, lines, net, imported) VALUES (?, ?, ?, ?, ?, ?)
@@ -104,37 +130,36 @@ func (p *Platform) importBankDay(ctx context.Context, content bankapi.Day) (repo
 		}
 		return p.audit(tx, "platform", "bank-day", content.Day, content.Net().Yuan())
 	})
-	return report, kept, err
+	return report, err
 }
 
-// judgeLine compares one line with our books. keeps tells that the bank must be told
-// again to undo it.
-func (p *Platform) judgeLine(tx *Tx, content bankapi.Day, line bankapi.Line, undone map[string]bool, report *BankDayReport) (keeps bool, err error) {
+// judgeLine compares one line with our books.
+func (p *Platform) judgeLine(tx *Tx, content bankapi.Day, line bankapi.Line, undone map[string]bool, report *BankDayReport) error {
 	if line.Kind == bankapi.LineReversal {
-		return false, p.judgeReversal(tx, content, line, report)
+		return p.judgeReversal(tx, content, line, report)
 	}
 	if !line.In() {
-		return false, p.judgeOutgoing(tx, line)
+		return p.judgeOutgoing(tx, line)
 	}
 	f, err := findFunding(tx, `id = ? AND kind = ?`, line.Serial, api.FundingBank)
 	if err != nil {
-		return false, err
+		return err
 	}
 	switch {
 	case f == nil:
-		return false, p.bookUnknown(tx, content, line, report)
+		return p.bookUnknown(tx, content, line, report)
 	case f.state == wallet.FundingDone:
-		return false, p.correctAmount(tx, content, line, f, report)
+		return p.correctAmount(tx, content, line, f, report)
 	case undone[line.Serial]:
-		return false, nil // the same file takes it back
+		return nil // the same file takes it back
 	case f.state == wallet.FundingDeclined || f.state == wallet.FundingReversed:
-		fresh, err := p.noteDifference(tx, content, differenceKept, line.Serial, 0, line.Amount, "told to undo it", report)
-		return fresh, err
+		_, err := p.noteDifference(tx, content, differenceKept, line.Serial, 0, line.Amount, "", report) // undoKept goes on
+		return err
 	case f.state == wallet.FundingReversing || line.Amount != f.amount:
-		return false, nil // the advice is under way; another amount is given up by the next question
+		return nil // the advice is under way; another amount is given up by the next question
 	}
 	report.Settled++
-	return false, p.noteFunding(tx, f, fundingNews{event: rules.FundingPaid, serial: line.Journal})
+	return p.noteFunding(tx, f, fundingNews{event: rules.FundingPaid, serial: line.Journal})
 }
 
 // bookUnknown books money that nobody here asked for: to suspense, like a transfer
@@ -309,7 +334,7 @@ func (p *Platform) attendBanks(ctx context.Context) {
 	if p.banks.open == nil {
 		return
 	}
-	_ = errors.Join(p.PursueReturns(ctx), p.ImportBankDays(ctx)) // what fails now stays, and is tried again
+	_ = errors.Join(p.PursueReturns(ctx), p.undoKept(ctx), p.ImportBankDays(ctx)) // what fails now stays, and is tried again
 }
 
 // BankCheck is what an audit found about money on its way to bank cards.
