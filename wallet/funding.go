@@ -32,6 +32,27 @@ func (s FundingState) Final() bool {
 	return s == FundingDone || s == FundingDeclined || s == FundingReversed
 }
 
+// StageOf is the stage of this computer's journal that follows from a final state.
+func (s FundingState) StageOf() (stage Stage, final bool) {
+	switch s {
+	case FundingDone:
+		return StageConfirmed, true
+	case FundingDeclined:
+		return StageDeclined, true
+	case FundingReversed:
+		return StageVoided, true
+	}
+	return "", false
+}
+
+// Refusal is what a refused funding has in common with every refusal.
+func (f FundingStatement) Refusal() *Refused {
+	return &Refused{State: OrderState{
+		Key: f.Key, Request: f.Request, Issued: f.Issued, State: StateDeclined, Code: f.Code, Text: f.Text,
+		RetryAfter: f.RetryAfter, LimitFen: f.LimitFen, WrongsLeft: f.WrongsLeft,
+	}}
+}
+
 // FundingStatement is a signed statement about one funding or one key (domain
 // wallet/funding/1). Request names the idempotency key of the question that it
 // answers, so that an old answer cannot be served for a new question.

@@ -145,6 +145,16 @@ var ErrorTable = []ErrorInfo{
 	{"BUNDLE_UNREADABLE", ExitUsage},
 	{"REPLAY_NOTHING", ExitUsage},
 	{"REPLAY_DIFFERS", ExitInternal},
+	{"VOUCHER_WRONG", ExitDeclined},
+	{"VOUCHER_LOCKED", ExitDeclined},
+	{"VOUCHER_USED", ExitDeclined},
+	{"VOUCHER_BLOCKED", ExitDeclined},
+	{"VOUCHER_EXPIRED", ExitDeclined},
+	{"VOUCHER_INACTIVE", ExitDeclined},
+	{"VOUCHER_VALUE", ExitDeclined},
+	{"VOUCHER_FORM", ExitUsage},
+	{"FUNDING_PENDING", ExitOpen},
+	{"FUNDING_REVERSED", ExitDeclined},
 }
 
 // synonyms are other names for a line of the table: those that a wire gives to its
@@ -232,6 +242,9 @@ func tellOn(system string, texts *lang.Localizer, code string, open bool, detail
 	}
 	if status, refused := detail["statusKey"].(string); refused && texts.Has(status) {
 		told.Text += separator(texts) + texts.T("error.status", map[string]any{"command": detail["command"], "sw": detail["sw"], "meaning": texts.T(status, nil)})
+	}
+	if _, brought := detail["fundedFen"]; brought {
+		told.Text += separator(texts) + texts.T("error.money.funded", facts)
 	}
 	if open && InfoOf(code).Exit != ExitOpen {
 		told.Text += separator(texts) + texts.T("error.money.open", facts)

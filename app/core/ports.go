@@ -156,6 +156,8 @@ type Platform interface {
 	PendingPurchases(ctx context.Context, asn wallet.ASN) ([]wallet.OpenPurchase, error)
 	Purchases(ctx context.Context) (api.Purchases, error)
 
+	FundingPlatform
+
 	AddCard(ctx context.Context, request api.CardRequest) (api.Card, error)
 	Account(ctx context.Context) (api.Account, error)
 	Statement(ctx context.Context, from, to time.Time, kind string) (api.Statement, error)

@@ -47,6 +47,7 @@ type commands struct {
 	Account   accountCmd   `cmd:"" help:"State, money and limits of the account."`
 	Statement statementCmd `cmd:"" help:"Movements on the main account."`
 	Cards     cardsCmd     `cmd:"" help:"Cards of the account."`
+	Fund      fundCmd      `cmd:"" help:"Pay into the main account, from a voucher or a bank."`
 	Topup     topupCmd     `cmd:"" help:"Load value onto the card (圈存)."`
 	Pay       payCmd       `cmd:"" help:"Pay a merchant's order from the card (消费)."`
 	Unload    unloadCmd    `cmd:"" help:"Return value from the card to the main account (取回余额)."`

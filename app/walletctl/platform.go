@@ -18,6 +18,8 @@ type platformCmd struct {
 	IssueCard platformIssueCmd     `cmd:"" name:"issue-card" help:"Personalise a card and export its card-level keys (demo platforms only)."`
 	ShopOrder platformShopOrderCmd `cmd:"" name:"shop-order" help:"Make a merchant's order, to be paid with pay."`
 	Staff     platformStaffCmd     `cmd:"" help:"Accounts of staff."`
+	Voucher   platformVoucherCmd   `cmd:"" help:"Recharge vouchers: make, import, block."`
+	Transfer  platformTransferCmd  `cmd:"" help:"Net-bank transfers: import a bank's file, assign what nobody was found for."`
 	Check     platformCheckCmd     `cmd:"" help:"Audit the books, also while another process serves them."`
 	Backup    platformBackupCmd    `cmd:"" help:"Take a snapshot of a live platform."`
 	Restore   platformRestoreCmd   `cmd:"" help:"Restore a snapshot; starts a new epoch."`
@@ -148,11 +150,14 @@ func (cmd platformCheckCmd) Run(ctx context.Context, con *console) error {
 	object := map[string]any{
 		"imbalanceFen": report.ImbalanceFen, "heldFen": report.HeldFen, "grantedFen": report.GrantedFen, "suspenseFen": report.SuspenseFen,
 		"openOrders": report.OpenOrders, "suspense": report.Suspense, "auditChain": report.AuditChain, "epoch": report.Epoch, "cards": cards,
+		"fundingPendingFen": report.FundingPendingFen, "fundingUnbookedFen": report.FundingUnbookedFen,
+		"voucherLiabilityFen": report.VoucherLiabilityFen, "cashInHallFen": report.CashInHallFen,
+		"bankClearingFen": report.BankClearingFen, "unclaimedFen": report.UnclaimedFen,
 	}
 	err = con.print(object, func(w io.Writer) {
 		con.printCheck(w, report)
 	})
-	if err == nil && (report.ImbalanceFen != 0 || report.AuditChain != "ok") {
+	if err == nil && (report.ImbalanceFen != 0 || report.FundingUnbookedFen != 0 || report.AuditChain != "ok") {
 		return &core.Failure{Code: "PLATFORM_DIR", Err: errors.New("the books do not balance or the audit chain is broken")}
 	}
 	return err
@@ -165,6 +170,9 @@ func (c *console) printCheck(w io.Writer, report mockplatform.CheckReport) {
 	}{
 		{"console.imbalance", c.yuan(report.ImbalanceFen)}, {"console.held", c.yuan(report.HeldFen)}, {"console.granted", c.yuan(report.GrantedFen)},
 		{"console.suspense", c.yuan(report.SuspenseFen)}, {"console.openOrders", report.OpenOrders}, {"console.suspenseOrders", report.Suspense},
+		{"console.fundingPending", c.yuan(report.FundingPendingFen)}, {"console.fundingUnbooked", c.yuan(report.FundingUnbookedFen)},
+		{"console.voucherLiability", c.yuan(report.VoucherLiabilityFen)}, {"console.cashInHall", c.yuan(report.CashInHallFen)},
+		{"console.bankClearing", c.yuan(report.BankClearingFen)}, {"console.unclaimed", c.yuan(report.UnclaimedFen)},
 		{"console.auditChain", c.named("console.audit.", report.AuditChain)}, {"console.epoch", report.Epoch},
 	} {
 		fmt.Fprintf(w, "%s\t%v\n", c.t(row.name), row.value)

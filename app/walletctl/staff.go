@@ -25,6 +25,8 @@ type staffCmd struct {
 	Reject    staffRejectCmd    `cmd:"" help:"Reject a proposal."`
 	Companion staffCompanionCmd `cmd:"" help:"Register or remove a phone number's companion."`
 	Service   staffServiceCmd   `cmd:"" help:"Close or open the wallet service."`
+	CashIn    staffCashInCmd    `cmd:"" name:"cash-in" help:"Book cash that was counted at the counter."`
+	Cash      staffCashCmd      `cmd:"" help:"Large amounts of cash that wait for a second person."`
 }
 
 // openStaff wires the program for the counter.

@@ -123,6 +123,7 @@ type TransferImport struct {
 	Differing   int        `json:"differing"`
 	SumFen      wallet.Fen `json:"sumFen"`      // of the file
 	CreditedFen wallet.Fen `json:"creditedFen"` // to persons, now
+	InSuspense  []string   `json:"inSuspense"`  // numbers of the fundings that went there, now
 }
 
 // ImportTransfers books a bank's file, in the form of recordfile.go:
@@ -133,7 +134,7 @@ type TransferImport struct {
 // A file that is refused books nothing. One that was cut short by a crash is imported
 // again: every line is booked once by its serial number.
 func (p *Platform) ImportTransfers(ctx context.Context, source io.Reader) (TransferImport, error) {
-	var result TransferImport
+	result := TransferImport{InSuspense: []string{}}
 	var transfers []Transfer
 	var bank string
 	_, err := readRecords(source, recordForm{
@@ -186,6 +187,7 @@ func (r *TransferImport) count(t Transfer, booked TransferBooked) {
 		r.Again++
 	case booked.Suspense:
 		r.Suspense++
+		r.InSuspense = append(r.InSuspense, booked.Funding)
 	default:
 		r.Credited++
 		r.CreditedFen += t.AmountFen
@@ -195,6 +197,7 @@ func (r *TransferImport) count(t Transfer, booked TransferBooked) {
 func (r *TransferImport) add(part TransferImport) {
 	r.Credited, r.Suspense, r.Again = r.Credited+part.Credited, r.Suspense+part.Suspense, r.Again+part.Again
 	r.Differing, r.CreditedFen = r.Differing+part.Differing, r.CreditedFen+part.CreditedFen
+	r.InSuspense = append(r.InSuspense, part.InSuspense...)
 }
 
 // AssignTransfer gives a transfer in suspense to the person whose it turned out to be.
