@@ -100,10 +100,11 @@ var signedFields = map[string]string{
 	"api.PurchaseAttempt.Grant":          "wallet.PurchaseGrant",
 	"wallet.PurchaseGrantedScript.Grant": "wallet.PurchaseGrant",
 	"api.StaffSession.Scripts":           "wallet.Script",
+	"api.FundingAnswer.State":            "wallet.FundingStatement",
 }
 
 // errorCodeFields hold one of the codes of package api.
-var errorCodeFields = []string{"api.Error.Code", "wallet.OrderState.Code", "wallet.PurchaseStatement.Code"}
+var errorCodeFields = []string{"api.Error.Code", "wallet.OrderState.Code", "wallet.PurchaseStatement.Code", "wallet.FundingStatement.Code"}
 
 // document is the whole file.
 func document(t testing.TB, s *source) []byte {

@@ -145,7 +145,7 @@ func (c *Core) awaitFunding(ctx context.Context, entry wallet.Entry, statement w
 
 // fundingEnd is the failure of a funding that did not bring the money.
 func fundingEnd(entry wallet.Entry, statement wallet.FundingStatement) error {
-	detail := map[string]any{"order": entry.Order, "amountFen": entry.Amount}
+	detail := fundingDetail(entry)
 	switch statement.State {
 	case wallet.FundingDone:
 		return nil
@@ -157,6 +157,18 @@ func fundingEnd(entry wallet.Entry, statement wallet.FundingStatement) error {
 	return &Failure{Code: "FUNDING_PENDING", Order: &entry, Detail: detail}
 }
 
+// fundingDetail is what a failure tells of a funding, as far as it is known.
+func fundingDetail(entry wallet.Entry) map[string]any {
+	detail := map[string]any{}
+	if entry.Order != "" {
+		detail["order"] = entry.Order
+	}
+	if entry.Amount > 0 {
+		detail["amountFen"] = entry.Amount
+	}
+	return detail
+}
+
 // afterFundingFailure asks at once what became of a request without an answer: a key
 // that the platform has not seen gets its tombstone, so that a late request is
 // refused; one that it has seen tells its end. It is done also after Ctrl+C.
@@ -165,7 +177,7 @@ func (c *Core) afterFundingFailure(ctx context.Context, entry wallet.Entry, err 
 	defer stop()
 	statement, raw, askErr := c.Platform.AbandonFunding(asking, entry.Key)
 	if askErr != nil {
-		return entry, nil, &Failure{Code: "FUNDING_PENDING", Order: &entry, Detail: map[string]any{"amountFen": entry.Amount}, Err: err}
+		return entry, nil, &Failure{Code: "FUNDING_PENDING", Order: &entry, Detail: fundingDetail(entry), Err: err}
 	}
 	entry = c.bookFunding(asking, entry, statement, raw)
 	if statement.Code == api.CodeAbandoned {

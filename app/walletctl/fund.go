@@ -242,7 +242,7 @@ func (c *console) printFundingReceipt(receipt wallet.FundingReceipt) error {
 			row{"console.order", receipt.Funding},
 			row{"console.amount", c.yuan(receipt.Amount)},
 			row{"console.sourceOf", c.sourceName(receipt.Source)},
-			row{"console.reference", orNumberless(receipt.Reference)},
+			row{"console.sourceReference", orNumberless(receipt.Reference)},
 			row{"console.state", c.t("console.settled." + string(wallet.FundingDone))},
 			row{"console.mainAfter", c.yuan(receipt.MainBalance)},
 			row{"console.time", local(receipt.Time)})

@@ -3,10 +3,12 @@
 package mocktest
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,10 +53,29 @@ func Subject(t *testing.T) platformtest.Subject {
 			require.NoError(t, platform.AddStaff(t.Context(), name, role, password))
 			return name, password
 		},
+		Voucher: func(t *testing.T) (serial, pin string, value wallet.Fen) {
+			return Voucher(t, platform)
+		},
 		Card: func(t *testing.T, balance wallet.Fen) platformtest.Chip {
 			return Card(t, platform, balance)
 		},
 	}
+}
+
+// Voucher puts a new voucher into use.
+func Voucher(t *testing.T, platform *mockplatform.Platform) (serial, pin string, value wallet.Fen) {
+	value = mockplatform.VoucherValues[0]
+	var file bytes.Buffer
+	_, err := platform.MakeVouchers(&file, value, 1)
+	require.NoError(t, err)
+	for line := range strings.Lines(file.String()) {
+		if fields := strings.Split(line, "|"); fields[0] == "D" {
+			serial, pin = fields[1], fields[2]
+		}
+	}
+	_, err = platform.ImportVouchers(t.Context(), &file, false)
+	require.NoError(t, err)
+	return serial, pin, value
 }
 
 func random(t *testing.T, count int) []byte {
