@@ -13,14 +13,13 @@ import (
 // Paths of bound bank cards and of money that goes back to them (protocol §2.16,
 // §2.18; requirements M8, B1–B8).
 const (
-	PathBanks        = "/v1/banks"              // POST BankBindRequest → BankBinding; GET → Banks
-	PathBankConfirm  = "/v1/banks/{id}/confirm" // POST BankConfirmRequest → BankBinding
-	PathBankUnbind   = "/v1/banks/{id}/unbind"  // POST {} → BankBinding
-	PathBankCodes    = "/v1/banks/{id}/codes"   // POST BankCodeRequest → SMSSent
-	PathBankDemo     = "/v1/bank-demo"          // GET → BankDemo: of a demo platform only
-	PathBankReturns  = "/v1/bank-returns"       // POST BankReturnRequest → BankReturnAnswer; GET → BankReturns
-	PathBankReturn   = "/v1/bank-returns/{id}"  // GET → BankReturnAnswer
-	PathBankCallback = "/gateway/v1/callbacks"  // POST → {}: a form of the bank, verified by its signature SIGNBANK
+	PathBanks       = "/v1/banks"              // POST BankBindRequest → BankBinding; GET → Banks
+	PathBankConfirm = "/v1/banks/{id}/confirm" // POST BankConfirmRequest → BankBinding
+	PathBankUnbind  = "/v1/banks/{id}/unbind"  // POST {} → BankBinding
+	PathBankCodes   = "/v1/banks/{id}/codes"   // POST BankCodeRequest → SMSSent
+	PathBankDemo    = "/v1/bank-demo"          // GET → BankDemo: of a demo platform only
+	PathBankReturns = "/v1/bank-returns"       // POST BankReturnRequest → BankReturnAnswer; GET → BankReturns
+	PathBankReturn  = "/v1/bank-returns/{id}"  // GET → BankReturnAnswer
 )
 
 // BankGateway is the FundingSource.ID of a payment at the bank's own page.

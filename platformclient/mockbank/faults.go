@@ -33,7 +33,8 @@ var AllFaults = []Fault{FaultLostBefore, FaultLostAfter, FaultSilent, FaultSlow,
 
 // Faults strikes a bank from outside: it fills the boundaries of a Config.
 type Faults struct {
-	Slow time.Duration // of FaultSlow
+	Slow   time.Duration // of FaultSlow
+	Struck func()        // told of every hit; may be nil
 
 	mu    sync.Mutex
 	armed map[Fault]int
@@ -63,13 +64,16 @@ func (f *Faults) Hits() int {
 
 func (f *Faults) strikes(fault Fault) bool {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.armed[fault] == 0 {
-		return false
+	strikes := f.armed[fault] != 0
+	if strikes {
+		f.armed[fault]--
+		f.hits++
 	}
-	f.armed[fault]--
-	f.hits++
-	return true
+	f.mu.Unlock()
+	if strikes && f.Struck != nil {
+		f.Struck()
+	}
+	return strikes
 }
 
 // Into puts the faults at the boundaries of a configuration.

@@ -34,7 +34,6 @@ func bankRoutes(handle func(method, path string, auth authFunc, handler handlerF
 	handle("POST", api.PathBankReturns, authSession, requestBankReturn)
 	handle("GET", api.PathBankReturns, authSession, listBankReturns)
 	handle("GET", api.PathBankReturn, authSession, showBankReturn)
-	handle("POST", api.PathBankCallback, authNone, bankCallback)
 }
 
 // binding is a row of bank_bindings.

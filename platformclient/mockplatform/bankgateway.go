@@ -18,6 +18,10 @@ import (
 // the order. Every other callback is a reason to ask the bank, and no more. Silence
 // means nothing: the bank is asked anyway.
 
+// BankCallbackPath is where the bank tells of paid orders: a POST of the form that
+// package bankapi describes, which is no part of the clients' interface.
+const BankCallbackPath = "/gateway/v1/callbacks"
+
 // gatewayGoods is what the bank's page shows.
 const gatewayGoods = "手机钱包充值"
 
@@ -30,7 +34,7 @@ func (s bankSource) order(f funding) bankapi.OrderRequest {
 	if address != "" {
 		// The bank compares a repeated request with the first one, so that a page which
 		// was asked for before a restart is found by its query, not by this.
-		request.Notify, request.NotifyCA = address+api.PathBankCallback, s.p.secrets.CACert
+		request.Notify, request.NotifyCA = address+BankCallbackPath, s.p.secrets.CACert
 	}
 	return request
 }

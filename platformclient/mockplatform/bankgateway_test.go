@@ -56,7 +56,7 @@ func (c *teller) gatewayOrder(amount wallet.Fen) wallet.FundingStatement {
 
 // callback posts a callback of the bank to the platform.
 func (b *bankWorld) callback(callback bankapi.Callback) int {
-	request := httptest.NewRequest(http.MethodPost, "https://"+testHost+api.PathBankCallback, strings.NewReader(callback.Form()))
+	request := httptest.NewRequest(http.MethodPost, "https://"+testHost+BankCallbackPath, strings.NewReader(callback.Form()))
 	recorder := httptest.NewRecorder()
 	b.p.Handler().ServeHTTP(recorder, request)
 	return recorder.Code
@@ -216,7 +216,7 @@ func FuzzBankCallback(f *testing.F) {
 			parsed.OrderID = order.Funding
 			b.callback(parsed)
 		}
-		request := httptest.NewRequest(http.MethodPost, "https://"+testHost+api.PathBankCallback, strings.NewReader(string(body)))
+		request := httptest.NewRequest(http.MethodPost, "https://"+testHost+BankCallbackPath, strings.NewReader(string(body)))
 		b.p.Handler().ServeHTTP(httptest.NewRecorder(), request)
 		require.Equal(t, before, b.balance(mainAccount(c.session.User)), "no bytes of a stranger are money")
 	})

@@ -3,6 +3,7 @@ package mockplatform
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -171,14 +172,14 @@ func TestBank_Bind(t *testing.T) {
 	var begun api.BankBinding
 	c.must(http.StatusOK, c.beginBind(b.card), &begun)
 	require.Equal(t, b.card[len(b.card)-4:], begun.Last4)
-	confirm := func(code string) string {
-		return codeOf(t, c.post("/v1/banks/"+begun.ID+"/confirm", b.newKey(), api.BankConfirmRequest{Code: code}))
+	confirm := func(code string) *httptest.ResponseRecorder {
+		return c.post("/v1/banks/"+begun.ID+"/confirm", b.newKey(), api.BankConfirmRequest{Code: code})
 	}
 	right := b.latestCode()
-	require.Equal(t, api.CodeBankCodeWrong, confirm("wrong"))
-	require.Equal(t, api.CodeBankCodeWrong, confirm("wrong"))
-	require.Equal(t, api.CodeBankLocked, confirm("wrong"))
-	require.Equal(t, api.CodeBankLocked, confirm(right), "the right one comes too late")
+	require.Equal(t, api.CodeBankCodeWrong, codeOf(t, confirm("wrong")))
+	require.Equal(t, api.CodeBankCodeWrong, codeOf(t, confirm("wrong")))
+	require.Equal(t, api.CodeBankLocked, codeOf(t, confirm("wrong")))
+	require.Equal(t, api.CodeBankLocked, codeOf(t, confirm(right)), "the right one comes too late")
 
 	// Five wrong entries in an hour end the trying, also with another card.
 	require.Equal(t, api.CodeBankLocked, codeOf(t, c.beginBind(b.card)))

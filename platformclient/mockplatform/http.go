@@ -91,6 +91,7 @@ func (p *Platform) routes() http.Handler {
 	handle("POST", api.PathStaffServices, authStaff, changeService)
 	handle("POST", api.PathShopOrders, authMerchant, createShopOrder)
 	handle("GET", api.PathShopOrder, authMerchant, showShopOrder)
+	mux.Handle("POST "+BankCallbackPath, p.serve(BankCallbackPath, authNone, bankCallback))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		p.write(w, failure(http.StatusNotFound, api.CodeNotFound, "there is no such route"))
 	})
