@@ -42,10 +42,7 @@ func newBankWorld(t testing.TB, profile ...func(*mockbank.Config)) *bankWorld {
 	if len(profile) > 0 {
 		b.profile = profile[0]
 	}
-	b.world = newWorld(t, func(config *Config) {
-		config.Bank = func(context.Context) (bankapi.Partner, error) { return b.bank.Partner() }
-		config.BankTransport = func(bankapi.Partner) http.RoundTripper { return roundTrip(b.toBank) }
-	})
+	b.world = newWorld(t, b.config)
 	b.openBank()
 	b.p.url = "https://" + testHost
 	t.Cleanup(func() { _ = b.bank.Close() })
@@ -53,6 +50,12 @@ func newBankWorld(t testing.TB, profile ...func(*mockbank.Config)) *bankWorld {
 	b.card, err = b.bank.NewCard(context.Background(), cardName, testPhone, 2000_00, false)
 	require.NoError(t, err)
 	return b
+}
+
+// config puts the bank behind the platform.
+func (b *bankWorld) config(config *Config) {
+	config.Bank = func(context.Context) (bankapi.Partner, error) { return b.bank.Partner() }
+	config.BankTransport = func(bankapi.Partner) http.RoundTripper { return roundTrip(b.toBank) }
 }
 
 func (b *bankWorld) openBank() {
