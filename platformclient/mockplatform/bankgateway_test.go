@@ -114,6 +114,9 @@ func TestBank_GatewayForgedAmount(t *testing.T) {
 	}.Query()
 	require.Contains(t, b.browser(page), "Paid")
 	require.Equal(t, wallet.Fen(1999_99), b.atBank())
+	_, err := b.bank.DeliverNotices(context.Background()) // a genuine callback, of another amount
+	require.NoError(t, err)
+	require.Equal(t, before, b.balance(mainAccount(c.session.User)))
 	b.later(time.Minute)
 	b.later(time.Minute)
 	state := c.told(c.get("/v1/fundings/" + order.Funding))

@@ -134,6 +134,9 @@ func TestBank_RefundFaults(t *testing.T) {
 			require.Equal(t, main-60_00, b.balance(mainAccount(c.session.User)))
 			require.Equal(t, api.CodeBankInUse, codeOf(t, c.post("/v1/banks/"+id+"/unbind", b.newKey(), struct{}{})))
 			b.check()
+			second := c.giveBack(id, 41_00)
+			require.Equal(t, api.CodeBankReturnOver, second.Code, "what is on its way is given back already")
+			require.Equal(t, wallet.Fen(40_00), second.LimitFen)
 
 			b.reopen()
 			b.reopenBank()
