@@ -21,6 +21,7 @@ import (
 	"walletcompanion/app/diag"
 	"walletcompanion/app/store"
 	"walletcompanion/platformclient/mockplatform"
+	"walletcompanion/platformclient/mockplatform/mocktest"
 	"walletcompanion/wallet"
 	"walletcompanion/wallet/epcrypto"
 	"walletcompanion/wallet/virtualcard"
@@ -223,6 +224,7 @@ func TestDiag_NoSecrets(t *testing.T) {
 	code, err := c.platform.ShopOrder(t.Context(), "", "tea", 2_50, "")
 	require.NoError(t, err)
 	c.run(6, "torn-purchase", strings.SplitN(c.pay, "\n", 2)[1], "pay", "--order-code", code, "--yes", "--password-stdin", "--fault", "debit-answer-lost")
+	c.funds()
 	c.run(0, "history", "", "history", "--json")
 	c.run(0, "statement", "", "statement", "--json")
 	c.dump()
@@ -241,7 +243,7 @@ func TestDiag_NoSecrets(t *testing.T) {
 	}
 	for _, wanted := range []string{"the login password", "the payment password", "the SMS code", "the card's PIN", "the phone number", "the card number",
 		"the card's DLK", "the device's private key", "the access token", "the refresh token", "the key of the profile", "MAC2 of a load",
-		"the session key of a load", "MAC1 of a purchase", "MAC2 of a purchase", "the session key of a purchase"} {
+		"the session key of a load", "the PIN of a voucher", "MAC1 of a purchase", "MAC2 of a purchase", "the session key of a purchase"} {
 		require.True(t, names[wanted], "%s was never planted", wanted)
 	}
 	found, files := c.hunt.folder(t, c.dir)
@@ -261,6 +263,28 @@ func TestDiag_NoSecrets(t *testing.T) {
 	require.NoError(t, trace.Close())
 	found, _ = c.hunt.folder(t, c.dir)
 	require.GreaterOrEqual(t, len(found), len(c.hunt.secrets))
+}
+
+// funds redeems vouchers: well, with a wrong PIN, killed in the middle, and answered
+// too late.
+func (c *customer) funds() {
+	for i, run := range []struct {
+		exit  int
+		fault string
+	}{{0, ""}, {137, "fund-killed-before-confirmed"}, {6, "fund-answer-lost"}} {
+		serial, pin, _ := mocktest.Voucher(c.t, c.platform)
+		c.hunt.plant("the PIN of a voucher", []byte(pin))
+		arguments := []string{"fund", "--source", "voucher", "--voucher-stdin", "--yes"}
+		if run.fault != "" {
+			arguments = append(arguments, "--fault", run.fault)
+		} else {
+			wrong := pin[1:] + pin[:1]
+			c.hunt.plant("the PIN of a voucher", []byte(wrong))
+			c.run(5, "wrong-voucher", serial+"\n"+wrong+"\n", arguments...)
+		}
+		c.run(run.exit, fmt.Sprint("voucher-", i), serial+"\n"+pin+"\n", arguments...)
+	}
+	c.run(0, "sync-vouchers", "", "sync", "--settle", "--json")
 }
 
 // dump stops a program in the middle of a top-up, while it holds everything in memory,
