@@ -93,9 +93,9 @@ func newPoorWorld(t *testing.T, balance wallet.Fen) *world {
 	return w
 }
 
-// TestE2E_ShortfallFromBank: the main account holds too little, and the missing part
+// TestE2E_ShortfallFromTheBankItself: the main account holds too little, and the missing part
 // comes from the bank and is loaded in one confirmation.
-func TestE2E_ShortfallFromBank(t *testing.T) {
+func TestE2E_ShortfallFromTheBankItself(t *testing.T) {
 	w := newPoorWorld(t, 10_00)
 	w.newCard(virtualcard.Standard)
 	program := w.open(w.profile, "")
@@ -120,7 +120,8 @@ func TestE2E_ShortfallFromBank(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, 1, confirmed)
-	require.Equal(t, wallet.StageConfirmed, result.Entry.Stage)
+	require.Equal(t, missing, result.Funding.Entry.Amount)
+	require.Equal(t, opening+amount, w.chip().Balance)
 	account, err := program.Core.Account(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, account.Main)
@@ -131,6 +132,7 @@ func TestE2E_ShortfallFromBank(t *testing.T) {
 // money on its way back is held, and both settle by themselves.
 func TestE2E_BankFaults(t *testing.T) {
 	w := newWorld(t)
+	w.newCard(virtualcard.Standard)
 	program := w.open(w.profile, "")
 	bound := bindBank(t, program)
 	require.NoError(t, payIn(t, program, bound.ID, 100_00))
