@@ -204,6 +204,9 @@ func (c *console) sourceName(source string) string {
 	if kind == api.FundingVoucher && len(id) > 4 {
 		id = "…" + id[len(id)-4:]
 	}
+	if kind == api.FundingBank && id == api.BankGateway {
+		kind = id
+	}
 	if !c.texts.Has("console.source." + kind) {
 		return source
 	}

@@ -74,7 +74,7 @@ func bankSerial(prefix, user, key string) string {
 	return prefix + hex.EncodeToString(sum[:12])
 }
 
-// errBankAnswer is the answer of a request that the bank did not decide. It is not
+// bankUnreachable is the answer of a request that the bank did not decide. It is not
 // stored: the same key asks again.
 func bankUnreachable() reply {
 	return failure(http.StatusServiceUnavailable, api.CodeBankUnreachable, "the bank does not answer at present")
@@ -409,15 +409,27 @@ func sendBankCode(c *call) (reply, error) {
 	})
 }
 
-// listBanks is GET /v1/banks. It asks the bank nothing.
-func listBanks(c *call) (reply, error) {
-	told := api.Banks{Banks: []api.Bank{}, Bindings: []api.BankBinding{}}
-	switch channel, err := c.p.bank(c.ctx); {
-	case err == nil:
-		told.Banks = append(told.Banks, api.Bank{Bank: channel.facts().Bank, Name: channel.facts().Name, Reachable: true})
-	case !errors.Is(err, errNoBank):
-		told.Banks = append(told.Banks, api.Bank{})
+// bankGlance is for how long a list of banks waits for one that is silent.
+const bankGlance = 2 * time.Second
+
+// presentBanks names the bank and tells whether it answers at present.
+func (p *Platform) presentBanks(ctx context.Context) []api.Bank {
+	channel, err := p.bank(ctx)
+	switch {
+	case errors.Is(err, errNoBank):
+		return []api.Bank{}
+	case err != nil:
+		return []api.Bank{{}}
 	}
+	ctx, cancel := context.WithTimeout(ctx, bankGlance)
+	defer cancel()
+	_, err = channel.do(ctx, bankapi.PathQueries, bankapi.QueryRequest{Serial: "nothing"}) // any answer will do
+	return []api.Bank{{Bank: channel.facts().Bank, Name: channel.facts().Name, Reachable: err == nil}}
+}
+
+// listBanks is GET /v1/banks.
+func listBanks(c *call) (reply, error) {
+	told := api.Banks{Banks: c.p.presentBanks(c.ctx), Bindings: []api.BankBinding{}}
 	err := c.p.store.View(c.ctx, func(tx *Tx) error {
 		bindings, err := bindingsWhere(tx, `"user" = ? AND state IN (?, ?)`, c.sender.user, api.BankBegun, api.BankBound)
 		if err != nil {
