@@ -39,6 +39,9 @@ func (c *Client) Fund(ctx context.Context, key string, request api.FundingReques
 
 func (c *Client) sealFunding(ctx context.Context, key string, request *api.FundingRequest, secret string) (err error) {
 	hpke := c.config.Profile.HPKE
+	if request.Source.Kind == api.FundingBank && request.Source.ID == api.BankGateway {
+		return nil // the person pays at the bank itself
+	}
 	if request.Source.Kind != api.FundingVoucher {
 		core := api.FundingCore{Amount: request.Amount, Source: request.Source.Name(), Key: key}
 		request.PaySeal, err = api.SealFunding(hpke, core, secret)

@@ -65,6 +65,8 @@ type FundingStatement struct {
 	Amount  Fen          `json:"amount"`
 	Source  string       `json:"source,omitempty"` // as FundingRequest.Source names it: voucher:SERIAL masked, bank:ID
 
+	Page string `json:"page,omitempty"` // PENDING at a bank's gateway: where the person pays, in a browser
+
 	// A refusal.
 	Code       string     `json:"code,omitempty"`
 	Text       string     `json:"text,omitempty"`

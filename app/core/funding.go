@@ -31,6 +31,14 @@ type MoneySource struct {
 	// Secret is asked once, after the confirmation: the payment password for a bank,
 	// the PIN for a voucher.
 	Secret func(ctx context.Context) (string, error)
+
+	// Code is asked before a payment from a bank card for the code that the bank sends
+	// where a limit wants one; nil where none is wanted, or nobody can be asked.
+	Code func(ctx context.Context, binding string, amount wallet.Fen) (*api.SMSCode, error)
+	// Page shows the address at which the person pays at a bank's gateway; Wait is for
+	// how long the payment is waited for then.
+	Page func(address string)
+	Wait time.Duration
 }
 
 // Name is the source as journal and receipts name it.
@@ -89,6 +97,11 @@ func (c *Core) bringIn(ctx context.Context, amount wallet.Fen, from MoneySource)
 	if err != nil {
 		return wallet.Entry{}, nil, err
 	}
+	if from.Code != nil {
+		if from.Source.Code, err = from.Code(ctx, from.Source.ID, amount); err != nil {
+			return wallet.Entry{}, nil, err
+		}
+	}
 	entry := wallet.Entry{
 		Kind: wallet.KindFunding, Key: c.NewKey(), Stage: wallet.StageAsked, Amount: amount, Source: from.Name(),
 		Epoch: c.Platform.Session().Epoch, At: c.Now(),
@@ -101,13 +114,18 @@ func (c *Core) bringIn(ctx context.Context, amount wallet.Fen, from MoneySource)
 		return c.afterFundingFailure(ctx, entry, err)
 	}
 	entry = c.bookFunding(context.WithoutCancel(ctx), entry, statement, raw)
-	entry, statement = c.awaitFunding(ctx, entry, statement)
+	wait := c.AckWait
+	if statement.Page != "" && from.Page != nil {
+		from.Page(statement.Page)
+		wait = max(wait, from.Wait)
+	}
+	entry, statement = c.awaitFunding(ctx, entry, statement, wait)
 	return entry, &statement, fundingEnd(entry, statement)
 }
 
-// awaitFunding looks again while nobody knows, for AckWait.
-func (c *Core) awaitFunding(ctx context.Context, entry wallet.Entry, statement wallet.FundingStatement) (wallet.Entry, wallet.FundingStatement) {
-	waiting, stop := context.WithTimeout(ctx, c.AckWait)
+// awaitFunding looks again while nobody knows, for so long.
+func (c *Core) awaitFunding(ctx context.Context, entry wallet.Entry, statement wallet.FundingStatement, wait time.Duration) (wallet.Entry, wallet.FundingStatement) {
+	waiting, stop := context.WithTimeout(ctx, wait)
 	defer stop()
 	for !statement.State.Final() {
 		select {

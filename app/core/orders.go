@@ -15,7 +15,7 @@ import (
 type OrderLine struct {
 	Order   string
 	Key     string
-	Kind    string           // wallet.KindLoad, KindPurchase or KindFunding
+	Kind    string           // wallet.KindLoad, KindPurchase or KindFunding, or KindBankReturn
 	State   wallet.LoadState // of the others: the name of their own state
 	Stage   wallet.Stage     // of this computer's journal, if it knows the order
 	ASN     wallet.ASN
@@ -68,6 +68,13 @@ func (c *Core) Orders(ctx context.Context, openOnly bool) (lines []OrderLine, st
 		for _, funding := range fundings.Fundings {
 			seen[funding.Key], seen[funding.Funding] = true, true
 			lines = append(lines, lineOfFunding(funding, byKey[funding.Key].Stage))
+		}
+		stale = err
+	}
+	if stale == nil {
+		returns, err := c.Platform.BankReturns(ctx)
+		for _, told := range returns.Returns {
+			lines = append(lines, lineOfReturn(told))
 		}
 		stale = err
 	}

@@ -157,6 +157,7 @@ type Platform interface {
 	Purchases(ctx context.Context) (api.Purchases, error)
 
 	FundingPlatform
+	BankPlatform
 
 	AddCard(ctx context.Context, request api.CardRequest) (api.Card, error)
 	Account(ctx context.Context) (api.Account, error)

@@ -24,7 +24,7 @@ type voucherFlags struct {
 
 type fundCmd struct {
 	Amount        string `placeholder:"YUAN" help:"In yuan, with a decimal point: 50.00. A voucher needs none."`
-	Source        string `required:"" placeholder:"S" help:"voucher, or bank:ID."`
+	Source        string `required:"" placeholder:"S" help:"voucher, bank:ID (bank alone: the only bound card), or gateway (the bank's page in a browser)."`
 	Yes           bool   `help:"Do not ask for confirmation."`
 	PasswordStdin bool   `name:"password-stdin" help:"Read the payment password from standard input; a voucher needs none."`
 	voucherFlags
@@ -70,6 +70,12 @@ func (cmd fundCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
+	if err := con.completeBank(ctx, program, from, cmd.PasswordStdin); err != nil {
+		return err
+	}
+	if from.Source.ID == api.BankGateway {
+		from.Secret = func(context.Context) (string, error) { return "", nil } // the person pays at the bank itself
+	}
 	if from.Secret == nil {
 		if from.Secret, err = con.paymentPassword(program, cmd.PasswordStdin); err != nil {
 			return err
@@ -89,12 +95,16 @@ func (cmd fundCmd) Run(ctx context.Context, con *console) error {
 func parseSource(text string) (api.FundingSource, error) {
 	id, bank := strings.CutPrefix(text, api.FundingBank+":")
 	switch {
+	case text == api.BankGateway:
+		return api.FundingSource{Kind: api.FundingBank, ID: api.BankGateway}, nil
+	case text == api.FundingBank: // the only bound card
+		return api.FundingSource{Kind: api.FundingBank}, nil
 	case text == api.FundingVoucher:
 		return api.FundingSource{Kind: api.FundingVoucher}, nil
 	case bank && id != "":
 		return api.FundingSource{Kind: api.FundingBank, ID: id}, nil
 	}
-	return api.FundingSource{}, &core.Failure{Code: "USAGE", Err: fmt.Errorf("source %q is none of voucher, bank:ID", text)}
+	return api.FundingSource{}, &core.Failure{Code: "USAGE", Err: fmt.Errorf("source %q is none of voucher, bank:ID, gateway", text)}
 }
 
 // moneySource completes a source: a voucher's serial and PIN are read now, so that the
@@ -193,6 +203,9 @@ func (c *console) sourceName(source string) string {
 	kind, id, _ := strings.Cut(source, ":")
 	if kind == api.FundingVoucher && len(id) > 4 {
 		id = "…" + id[len(id)-4:]
+	}
+	if kind == api.FundingBank && id == api.BankGateway {
+		kind = id
 	}
 	if !c.texts.Has("console.source." + kind) {
 		return source

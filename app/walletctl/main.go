@@ -53,6 +53,7 @@ type commands struct {
 	Unload    unloadCmd    `cmd:"" help:"Return value from the card to the main account (取回余额)."`
 	Sync      syncCmd      `cmd:"" help:"Settle what is open for the card on the reader (充值同步)."`
 	Orders    ordersCmd    `cmd:"" help:"Where is my money."`
+	Bank      bankCmd      `cmd:"" help:"Bound bank cards, and money back to them."`
 	Receipt   receiptCmd   `cmd:"" help:"Receipt of an order."`
 	Staff     staffCmd     `cmd:"" help:"Service counter: settle by card, decide with two persons, companions, service."`
 	Diagnose  diagnoseCmd  `cmd:"" help:"Check this computer; with --bundle put together what service staff need."`

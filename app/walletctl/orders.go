@@ -31,7 +31,7 @@ type orderLineObject struct {
 	Paid      bool             `json:"paid"`
 	OnCard    *bool            `json:"onCard"`
 	Next      string           `json:"next"`
-	Source    string           `json:"source,omitempty"`   // fundings only
+	Source    string           `json:"source,omitempty"`   // of fundings and returns
 	Merchant  string           `json:"merchant,omitempty"` // purchases only, as those below
 	Goods     string           `json:"goods,omitempty"`
 	Debited   *bool            `json:"debited,omitempty"`
@@ -67,7 +67,7 @@ func (cmd ordersListCmd) Run(ctx context.Context, con *console) error {
 		if line.Kind == wallet.KindPurchase {
 			each.Merchant, each.Goods, each.Debited, each.Delivered = line.Merchant, line.Goods, line.Debited, &line.Delivered
 		}
-		if line.Kind == wallet.KindFunding {
+		if line.Kind == wallet.KindFunding || line.Kind == core.KindBankReturn {
 			each.ASNMasked, each.Source = "", line.Source
 		}
 		object.Orders = append(object.Orders, each)
@@ -88,6 +88,9 @@ func (cmd ordersListCmd) Run(ctx context.Context, con *console) error {
 			next := con.t("console.next." + each.Next)
 			if each.Kind == wallet.KindFunding {
 				one, two, next = con.fact("console.arrived", &each.Paid), con.sourceName(each.Source), con.t("console.fundingNext."+each.Next)
+			}
+			if each.Kind == core.KindBankReturn {
+				one, two, next = con.named("console.bank.returnState.", string(each.State)), con.sourceName(each.Source), con.t("console.bank.returnNext."+each.Next)
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", local(lines[i].Created), con.t("console.kind."+each.Kind), orNumberless(each.Order),
 				padded(each.AmountFen.Yuan(), amountWidth), one, two, next)

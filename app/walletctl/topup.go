@@ -60,7 +60,7 @@ func (cmd topupCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer program.Close()
-	from, shortfall, err := cmd.money(con)
+	from, shortfall, err := cmd.money(ctx, con, program)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ const sourceMain = "main"
 
 // money reads where the money comes from: before the card is asked, or only what is
 // missing.
-func (cmd topupCmd) money(con *console) (*core.MoneySource, func(context.Context, wallet.Fen) (*core.MoneySource, error), error) {
+func (cmd topupCmd) money(ctx context.Context, con *console, program *wire.Program) (*core.MoneySource, func(context.Context, wallet.Fen) (*core.MoneySource, error), error) {
 	if cmd.Source != sourceMain {
 		if cmd.Shortfall != "" {
 			return nil, nil, &core.Failure{Code: "USAGE", Err: errors.New("--shortfall belongs to --source main")}
@@ -96,6 +96,9 @@ func (cmd topupCmd) money(con *console) (*core.MoneySource, func(context.Context
 			return nil, nil, err
 		}
 		from, err := con.moneySource(source, cmd.voucherFlags)
+		if err == nil {
+			err = con.completeBank(ctx, program, from, cmd.PasswordStdin)
+		}
 		return from, nil, err
 	}
 	if cmd.Shortfall == "" {
@@ -106,6 +109,9 @@ func (cmd topupCmd) money(con *console) (*core.MoneySource, func(context.Context
 		err = &core.Failure{Code: "USAGE", Err: errors.New("--shortfall takes bank:ID")}
 	}
 	from := &core.MoneySource{Source: source}
+	if err == nil {
+		err = con.completeBank(ctx, program, from, cmd.PasswordStdin)
+	}
 	return nil, func(context.Context, wallet.Fen) (*core.MoneySource, error) { return from, nil }, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/mockbank"
 	"walletcompanion/reader"
 	"walletcompanion/wallet"
 )
@@ -50,6 +51,7 @@ type accident struct {
 	late     atomic.Bool                                                    // the platform's clock has run past a merchant's reservation
 	blocks   bool                                                           // the card is blocked when it leaves
 	comeBack bool                                                           // the card is put back at once
+	bank     *mockbank.Faults                                               // of the embedded platform's bank
 	delays   bool                                                           // the cut request arrives after the abandon
 	held     *http.Request
 }

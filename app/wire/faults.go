@@ -21,6 +21,7 @@ func Faults() []Fault {
 	all = append(all, diskFaults()...)
 	all = append(all, purchaseFaults()...)
 	all = append(all, fundingFaults()...)
+	all = append(all, bankFaults()...)
 	for i, fault := range all {
 		all[i] = inWords(fault)
 	}

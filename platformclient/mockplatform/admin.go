@@ -177,6 +177,7 @@ type CheckReport struct {
 	UnpostedFen        wallet.Fen `json:"unpostedFen"`        // purchases whose state and posting differ
 
 	FundingCheck
+	BankCheck
 
 	Cards []CardCheck `json:"cards"`
 }
@@ -191,7 +192,7 @@ type CardCheck struct {
 
 // OK tells whether the books are in order.
 func (r CheckReport) OK() bool {
-	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen && r.UnpostedFen == 0 && r.FundingUnbookedFen == 0 && r.AuditChain == "ok"
+	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen+r.ReturningFen && r.ReturnUnbookedFen == 0 && r.UnpostedFen == 0 && r.FundingUnbookedFen == 0 && r.AuditChain == "ok"
 }
 
 // Check audits the books in one snapshot, also while another process serves.
@@ -221,6 +222,9 @@ func (p *Platform) Check(ctx context.Context) (CheckReport, error) {
 			}
 		}
 		if err := report.FundingCheck.read(tx); err != nil {
+			return err
+		}
+		if err := report.BankCheck.read(tx); err != nil {
 			return err
 		}
 		if report.Epoch, err = readEpoch(tx); err != nil {

@@ -78,6 +78,9 @@ func fundingStatement(f *funding, request string) (wallet.FundingStatement, erro
 		Key: f.key, Funding: f.id, Request: request, State: f.state, Amount: f.amount, Source: f.source,
 		Code: f.cause, Text: refusalText(f.cause),
 	}
+	if f.state == wallet.FundingPending && isPage(f.ref) {
+		told.Page = f.ref
+	}
 	if len(f.receipt) == 0 {
 		return told, nil
 	}

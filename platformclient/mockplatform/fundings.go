@@ -78,6 +78,7 @@ type fundingNews struct {
 	event   rules.FundingEvent
 	refusal *refusal // with FundingRefused: why
 	serial  string   // with FundingPaid and FundingKept: the source's number of the payment, if it has one
+	page    string   // with FundingSilent: address where the person pays, kept as the funding's ref
 }
 
 // fundingSource is one kind of source that a person can ask for. The funding's id is
@@ -100,7 +101,7 @@ type fundingSource interface {
 
 // fundingSources lists the sources by api.FundingSource.Kind.
 func (p *Platform) fundingSources() map[string]fundingSource {
-	return map[string]fundingSource{api.FundingVoucher: voucherSource{p}}
+	return map[string]fundingSource{api.FundingVoucher: voucherSource{p}, api.FundingBank: bankSource{p}}
 }
 
 // fundingRoutes registers the routes of fundings.
@@ -267,6 +268,9 @@ func (p *Platform) noteFunding(tx *Tx, f *funding, news fundingNews) error {
 	f.state = step.Next
 	if f.serial == "" {
 		f.serial = news.serial
+	}
+	if news.page != "" {
+		f.ref = news.page
 	}
 	if news.refusal != nil && step.Next != before {
 		f.cause = news.refusal.code

@@ -71,6 +71,7 @@ func (p *Platform) routes() http.Handler {
 	handle("POST", api.PathPurchaseResult, authEvidence, reportDebit)
 	handle("POST", api.PathPurchaseAttempts, authEvidence, settlePurchase)
 	fundingRoutes(handle)
+	bankRoutes(handle)
 	cashRoutes(handle)
 	handle("POST", api.PathStaffSession, authNone, openStaffSession) // signed by the key that it brings
 	handle("GET", api.PathStaffSession, authStaff, showStaffSession)
@@ -90,6 +91,7 @@ func (p *Platform) routes() http.Handler {
 	handle("POST", api.PathStaffServices, authStaff, changeService)
 	handle("POST", api.PathShopOrders, authMerchant, createShopOrder)
 	handle("GET", api.PathShopOrder, authMerchant, showShopOrder)
+	mux.Handle("POST "+BankCallbackPath, p.serve(BankCallbackPath, authNone, bankCallback))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		p.write(w, failure(http.StatusNotFound, api.CodeNotFound, "there is no such route"))
 	})

@@ -121,6 +121,17 @@ var refusalTexts = map[string]string{
 	api.CodeVoucherExpired:    "the last day of this voucher is over",
 	api.CodeVoucherInactive:   "this voucher is not for use yet",
 	api.CodeVoucherValue:      "the voucher is worth another amount than was confirmed",
+	api.CodeBankUnreachable:   "the bank does not answer at present",
+	api.CodeBankCardData:      "card number, name and phone number do not belong together at the bank",
+	api.CodeBankCreditCard:    "credit cards are not accepted",
+	api.CodeBankCodeNeeded:    "the bank has to send a code for this payment",
+	api.CodeBankCodeWrong:     "the bank's code is not right, or too old",
+	api.CodeBankLocked:        "too many wrong entries for a bank card; try again in an hour",
+	api.CodeBankFunds:         "the bank account does not cover the amount",
+	api.CodeBankBinding:       "this bank card is not bound to the account",
+	api.CodeBankInUse:         "a payment with this bank card is still open",
+	api.CodeBankReturnOver:    "this is more than came from this bank card; only a real-name account may withdraw more",
+	api.CodeBankRefused:       "the bank refused this",
 }
 
 func refusalText(code string) string { return refusalTexts[code] }
@@ -130,18 +141,20 @@ func statusOf(code string) int {
 	switch code {
 	case "":
 		return http.StatusOK
-	case api.CodeBalanceShort, api.CodeCardBalance:
+	case api.CodeBankUnreachable:
+		return http.StatusServiceUnavailable
+	case api.CodeBalanceShort, api.CodeCardBalance, api.CodeBankFunds:
 		return http.StatusPaymentRequired
 	case api.CodePendingLoad, api.CodeStaleCardState, api.CodeTIDUsed, api.CodeLeaseInvalid, api.CodeAbandoned, api.CodeAttemptSuperseded,
 		api.CodeFeeChanged, api.CodePendingPurchase, api.CodeMerchantOrder, api.CodeAmountDiffers,
 		api.CodeNotInSuspense, api.CodeProposalOpen, api.CodeProposalClosed, api.CodeProposalStale, api.CodeCompanionTaken,
-		api.CodeVoucherUsed, api.CodeVoucherInactive:
+		api.CodeVoucherUsed, api.CodeVoucherInactive, api.CodeBankInUse, api.CodeBankCodeNeeded:
 		return http.StatusConflict
 	case api.CodeLimitLoadMin, api.CodeLimitLoadMax, api.CodeLimitPurseCap, api.CodeCardEvidence, api.CodeTooManyWrong, api.CodeDecisionRefused,
-		api.CodeVoucherExpired, api.CodeVoucherValue:
+		api.CodeVoucherExpired, api.CodeVoucherValue, api.CodeBankReturnOver:
 		return http.StatusUnprocessableEntity
 	case api.CodePasswordLocked, api.CodeLimitCardCount, api.CodeLimitCardSum, api.CodeLimitAccountSum, api.CodeLimitDeviceSum,
-		api.CodeVoucherLocked:
+		api.CodeVoucherLocked, api.CodeBankLocked:
 		return http.StatusLocked
 	}
 	return http.StatusForbidden

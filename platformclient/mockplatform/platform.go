@@ -30,6 +30,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/bankapi"
 	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
 )
@@ -62,6 +63,11 @@ type Config struct {
 	// Callbacks carries what merchants are told; nil: the network.
 	Callbacks http.RoundTripper
 
+	// Bank finds the bank when it is first needed, and again when it has gone; nil: there
+	// is none. BankTransport carries what it is asked; nil: the network.
+	Bank          func(context.Context) (bankapi.Partner, error)
+	BankTransport func(bankapi.Partner) http.RoundTripper
+
 	// HashCost of new and known passwords; the zero value is DefaultHashCost. It
 	// belongs to the directory: hashes of another cost do not fit. Only tests whose
 	// passwords protect nothing take less.
@@ -89,7 +95,8 @@ type Platform struct {
 	listed  []Route                  // what handler serves
 	paid    chan struct{}            // wakes the delivery of callbacks
 	sources map[string]fundingSource // of money that persons ask for, by kind
-	epoch   int                      // only a restore raises it, and that needs the directory for itself
+	banks   bankLink
+	epoch   int // only a restore raises it, and that needs the directory for itself
 
 	sumsFrom time.Time // from when on uploads that the last restore lost are in the books again
 
@@ -156,6 +163,7 @@ func Open(config Config) (*Platform, error) {
 		return nil, errors.Join(err, p.lock.Unlock())
 	}
 	p.sources = p.fundingSources()
+	p.banks.open, p.banks.transport = config.Bank, config.BankTransport
 	p.handler = p.routes()
 	if p.scripts, err = p.signScripts(); err != nil {
 		return nil, errors.Join(err, p.Close())
