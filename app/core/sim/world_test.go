@@ -263,7 +263,7 @@ func (w *world) showCards() {
 			}
 			w.login(c)
 			c.place(k)
-			_, err := c.core.AddCard(ctx())
+			_, err := c.core.AddCard(ctx(), c.pin)
 			w.note(err)
 			break
 		}
