@@ -101,8 +101,12 @@ func (cmd topupCmd) money(ctx context.Context, con *console, program *wire.Progr
 		}
 		return from, nil, err
 	}
-	if cmd.Shortfall == "" {
-		return nil, nil, nil
+	switch {
+	case cmd.Shortfall != "":
+	case cmd.Yes || !con.interactive():
+		return nil, nil, nil // nobody sees an offer: what may be taken from a bank must be named
+	default:
+		return nil, con.offerBank(program), nil
 	}
 	source, err := parseSource(cmd.Shortfall)
 	if err == nil && source.Kind != api.FundingBank {
@@ -113,6 +117,26 @@ func (cmd topupCmd) money(ctx context.Context, con *console, program *wire.Progr
 		err = con.completeBank(ctx, program, from, cmd.PasswordStdin)
 	}
 	return nil, func(context.Context, wallet.Fen) (*core.MoneySource, error) { return from, nil }, err
+}
+
+// offerBank offers the missing part from the first bound bank card (补款). The person
+// agrees to it in the one confirmation, or to nothing.
+func (c *console) offerBank(program *wire.Program) func(context.Context, wallet.Fen) (*core.MoneySource, error) {
+	return func(ctx context.Context, missing wallet.Fen) (*core.MoneySource, error) {
+		banks, err := program.Core.Banks(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range banks.Bindings {
+			if one.State != api.BankBound {
+				continue
+			}
+			c.say(c.t("console.shortfallOffer", "Missing", missing.Yuan(), "Bank", one.Name, "Last4", one.Last4))
+			from := &core.MoneySource{Source: api.FundingSource{Kind: api.FundingBank, ID: one.ID}}
+			return from, c.completeBank(ctx, program, from, false)
+		}
+		return nil, nil
+	}
 }
 
 func (c *console) confirmTopUp(what core.Confirmation, yes bool) error {

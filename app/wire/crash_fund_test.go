@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -212,4 +213,31 @@ func TestE2E_TopUpFromVoucher(t *testing.T) {
 	program.Close()
 	require.Equal(t, "VOUCHER_USED", core.Explain(err).Code)
 	require.Equal(t, opening+30_00, w.chip().Balance)
+}
+
+// A funding whose end nobody heard of is settled at the next start, with no card and
+// nobody who asks.
+func TestE2E_FundingSettlesAtStart(t *testing.T) {
+	w := newWorld(t)
+	w.newCard(virtualcard.Standard)
+	program := w.open(w.profile, "fund-answer-lost")
+	_, err := fund(program, w.vouchers(1)[0])
+	program.Close()
+	require.Equal(t, core.ExitOpen, exitOf(err))
+
+	program = w.open(w.profile, "")
+	defer program.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = program.Core.Run(ctx, func(core.State) {})
+	}()
+	require.Eventually(t, func() bool {
+		entries, err := program.Core.Store.Entries(t.Context(), core.EntryFilter{})
+		return err == nil && entries[0].Stage == wallet.StageConfirmed
+	}, 10*time.Second, 20*time.Millisecond)
+	stop()
+	<-done
+	w.books()
 }

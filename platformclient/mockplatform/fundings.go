@@ -205,8 +205,18 @@ func (p *Platform) startFunding(ask *fundingAsk) (answer reply, open bool, err e
 	if !f.state.Final() {
 		return reply{}, true, nil
 	}
-	answer, err = p.fundingAnswer(f, c.key)
+	answer, err = p.keptFunding(tx, f)
 	return answer, false, err
+}
+
+// keptFunding is the answer that the key of a final funding has from now on, byte for
+// byte.
+func (p *Platform) keptFunding(tx *Tx, f *funding) (reply, error) {
+	kept, err := p.stored(tx, f.user, api.PathFundings, f.key)
+	if err != nil || kept == nil {
+		return reply{}, errOr(err, sql.ErrNoRows)
+	}
+	return kept.answer, nil
 }
 
 // judgeFunding asks the account, the service and then the source.
@@ -335,7 +345,12 @@ func (p *Platform) finishFunding(tx *Tx, f *funding) error {
 // pursued asks the source of an open funding and answers how it stands then.
 func (c *call) pursued(where string, args ...any) (answer reply, err error) {
 	var f *funding
-	read := func(tx *Tx) (err error) { f, err = findFunding(tx, where, args...); return err }
+	read := func(tx *Tx) (err error) {
+		if f, err = findFunding(tx, where, args...); err == nil && f != nil && f.state.Final() && f.key == c.key {
+			answer, err = c.p.keptFunding(tx, f)
+		}
+		return err
+	}
 	if err = c.p.store.View(c.ctx, read); err != nil {
 		return reply{}, err
 	}
@@ -349,6 +364,9 @@ func (c *call) pursued(where string, args ...any) (answer reply, err error) {
 	}
 	if f == nil {
 		return failure(http.StatusNotFound, api.CodeNotFound, "there is no such order"), nil
+	}
+	if answer.body != nil {
+		return answer, nil
 	}
 	return c.p.fundingAnswer(f, c.key)
 }

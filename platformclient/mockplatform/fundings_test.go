@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,8 +171,17 @@ func (w *world) alarmsOf(code string) (count int) {
 	return count
 }
 
+// ticking lets the platform's clock go on with every look at it, as clocks do.
+func ticking() func(*Config) {
+	looks := &atomic.Int64{}
+	return func(config *Config) {
+		now := config.Now
+		config.Now = func() time.Time { return now().Add(time.Duration(looks.Add(1)) * time.Millisecond) }
+	}
+}
+
 func TestFunding_VoucherCreditsOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, ticking())
 	c := w.teller(testPhone)
 	v := w.vouchers(5000, 1)[0]
 	before := c.main()
@@ -402,7 +412,7 @@ func withBank(w *world) *testBank {
 }
 
 func TestFunding_BankCreditsOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, ticking())
 	bank := withBank(w)
 	c := w.teller(testPhone)
 	before := c.main()
@@ -416,6 +426,8 @@ func TestFunding_BankCreditsOnce(t *testing.T) {
 
 	bank.refuses = true
 	f = c.fromBank(3000)
+	first = f.send()
+	require.Equal(t, first.Body.String(), f.send().Body.String())
 	told := f.refusedWith(api.CodeDeclined)
 	require.NotEmpty(t, told.Funding, "it was asked for, and is listed")
 	require.Equal(t, wallet.FundingDeclined, f.is(wallet.FundingDeclined).State)
@@ -454,6 +466,9 @@ func TestFunding_BankAnswerLost(t *testing.T) {
 			require.Equal(t, wallet.Fen(3000), w.check().FundingPendingFen)
 			f.is(wallet.FundingPending)
 			require.Equal(t, 1, bank.asked, "not twice within a second")
+			other := c.fromBank(4000)
+			other.key = f.key
+			refusedAs(t, api.CodeKeyReused, other.send())
 			bank.silent = false
 			w.clock = w.clock.Add(2 * fundingPause)
 			again(w, c, f)
