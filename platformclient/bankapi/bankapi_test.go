@@ -92,6 +92,42 @@ func TestCallback(t *testing.T) {
 	}
 }
 
+func FuzzCallback(f *testing.F) {
+	f.Add([]byte(Callback{MerchantID: "105", OrderID: "12", Payment: 300, Journal: "J1", Success: true, Profile: ProfileStrong, Sign: []byte{1, 2}}.Form()))
+	f.Add([]byte(Callback{MerchantID: "105", OrderID: "12", Payment: 1, Journal: "J1", Profile: ProfileLegacy, Sign: []byte{1, 2}}.Form()))
+	f.Add([]byte("MERCHANTID=1&MERCHANTID=2"))
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(f, err)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		read, err := ParseCallback(body)
+		if err != nil {
+			return
+		}
+		again, err := ParseCallback([]byte(read.Form()))
+		require.NoError(t, err)
+		require.Equal(t, read, again)
+		require.Error(t, read.Verify(&key.PublicKey), "no bytes of a stranger are signed")
+	})
+}
+
+func FuzzGatewayRequest(f *testing.F) {
+	f.Add(GatewayRequest{MerchantID: "105", OrderID: "o-1", Payment: "80.00", Magic: Magic("105", "o-1", "80.00")}.Query())
+	f.Add("TXCODE=MP6000&MERCHANTID=1&ORDERID=2&PAYMENT=-1")
+	f.Fuzz(func(t *testing.T, query string) {
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			return
+		}
+		read, err := ParseGateway(values)
+		if err != nil {
+			return
+		}
+		amount, err := wallet.ParseYuan(read.Payment)
+		require.NoError(t, err)
+		require.Positive(t, amount)
+	})
+}
+
 func TestGatewayRequest(t *testing.T) {
 	request := GatewayRequest{MerchantID: "105", OrderID: "o-1", Payment: "1234.50", InvalidTime: "20260315120000", Remark1: "充值", WapVer: "1.2", Magic: Magic("105", "o-1", "1234.50")}
 	values, err := url.ParseQuery(request.Query())

@@ -220,19 +220,20 @@ func (b *Bank) payWithCode(tx *tx, attempt, code string) (int, pageFacts, error)
 	if err != nil {
 		return 0, pageFacts{}, err
 	}
-	text, err := b.payOrder(tx, o, try.account, try.amount)
+	refused, err := b.payOrder(tx, o, try.account, try.amount)
 	if err != nil {
 		return 0, pageFacts{}, err
 	}
-	if o.state != bankapi.StatePaid {
-		return http.StatusConflict, pageFacts{Text: text}, nil
+	if refused != "" {
+		return http.StatusConflict, pageFacts{Text: refused}, nil
 	}
-	return http.StatusOK, pageFacts{Text: text}, nil
+	return http.StatusOK, pageFacts{Text: "付款成功。 Paid."}, nil
 }
 
 // payOrder takes the money for an order and puts the callback into the outbox. What
-// was paid is what the page said, and stands in the order from then on.
-func (b *Bank) payOrder(tx *tx, o *operation, account string, amount wallet.Fen) (text string, err error) {
+// was paid is what the page said, and stands in the order from then on. refused says
+// why nothing was paid.
+func (b *Bank) payOrder(tx *tx, o *operation, account string, amount wallet.Fen) (refused string, err error) {
 	if o == nil || o.kind != kindOrder || o.state != bankapi.StateOpen || b.now().UnixMilli() >= o.expires {
 		return noOrder, nil
 	}
@@ -251,7 +252,7 @@ func (b *Bank) payOrder(tx *tx, o *operation, account string, amount wallet.Fen)
 	if err := saveOperation(tx, o); err != nil {
 		return "", err
 	}
-	return "付款成功。 Paid.", b.putNotice(tx, o)
+	return "", b.putNotice(tx, o)
 }
 
 // PayOrder pays an order at the bank's own counter, as its customer: an order number
@@ -273,9 +274,9 @@ func (b *Bank) PayOrder(ctx context.Context, serial, card string) (amountFen wal
 		case o == nil:
 			return errors.New("there is no such order")
 		}
-		text, err := b.payOrder(tx, o, holder.id, o.amount)
-		if err == nil && o.state != bankapi.StatePaid {
-			err = errors.New(text)
+		refused, err := b.payOrder(tx, o, holder.id, o.amount)
+		if err == nil && refused != "" {
+			err = errors.New(refused)
 		}
 		amountFen = o.amount
 		return err

@@ -26,6 +26,7 @@ const (
 	differenceAmount   = "AMOUNT"   // the bank's file is master: the difference is posted
 	differenceKept     = "KEPT"     // the bank has the money of a payment that we told to be undone
 	differenceReversed = "REVERSED" // the bank has undone what we credited
+	differenceOut      = "OUT"      // the bank has paid out what we know nothing of: a restore lost it
 )
 
 const (
@@ -139,7 +140,7 @@ func (p *Platform) judgeLine(tx *Tx, content bankapi.Day, line bankapi.Line, und
 		return p.judgeReversal(tx, content, line, report)
 	}
 	if !line.In() {
-		return p.judgeOutgoing(tx, line)
+		return p.judgeOutgoing(tx, content, line, report)
 	}
 	f, err := findFunding(tx, `id = ? AND kind = ?`, line.Serial, api.FundingBank)
 	if err != nil {
@@ -223,14 +224,40 @@ func (p *Platform) judgeReversal(tx *Tx, content bankapi.Day, line bankapi.Line,
 	return nil
 }
 
-// judgeOutgoing settles a leg of a return that is still open.
-func (p *Platform) judgeOutgoing(tx *Tx, line bankapi.Line) error {
-	var id string
-	open, err := tx.row(`SELECT return_id FROM bank_legs WHERE serial = ? AND state = 'PENDING' AND amount = ?`, []any{line.Serial, int64(line.Amount)}, &id)
-	if err != nil || !open {
+// judgeOutgoing settles a leg of a return that is still open. What the bank has given
+// to a person and we know nothing of was lost by a restore: it leaves the main account
+// now, as far as that covers it.
+func (p *Platform) judgeOutgoing(tx *Tx, content bankapi.Day, line bankapi.Line, report *BankDayReport) error {
+	var id, state string
+	known, err := tx.row(`SELECT return_id, state FROM bank_legs WHERE serial = ? AND amount = ?`, []any{line.Serial, int64(line.Amount)}, &id, &state)
+	switch {
+	case err != nil:
+		return err
+	case known && state == api.BankReturnPending:
+		report.Settled++
+		return p.bookLeg(tx, id, line.Serial, bankapi.Outcome{State: bankapi.StateRefunded})
+	case known && state == api.BankReturnDone:
+		return nil
+	}
+	fresh, err := p.noteDifference(tx, content, differenceOut, line.Serial, 0, line.Amount, "taken from the main account it went to", report)
+	if err != nil || !fresh {
 		return err
 	}
-	return p.bookLeg(tx, id, line.Serial, bankapi.Outcome{State: bankapi.StateRefunded})
+	legs := []leg{{accountBankClearing, line.Amount}}
+	f, err := findFunding(tx, `id = ? AND kind = ? AND user <> ''`, line.Of, api.FundingBank)
+	if err != nil {
+		return err
+	}
+	covered := wallet.Fen(0)
+	if f != nil {
+		main, err := balance(tx, mainAccount(f.user))
+		if err != nil {
+			return err
+		}
+		covered = min(main, line.Amount)
+		legs = append(legs, leg{mainAccount(f.user), -covered})
+	}
+	return p.post(tx, transfer{kind: postingBankAmount, order: line.Serial, legs: append(legs, leg{accountBankReceivable, covered - line.Amount})})
 }
 
 // bookReceivable takes money that the bank does not have out of what it owes us by

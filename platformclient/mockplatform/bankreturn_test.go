@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -208,6 +209,46 @@ func TestBank_Statement(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, report.Differences, "once")
 	b.check()
+}
+
+// TestBank_StatementAfterRestore: what a restore of the platform lost is found in the
+// bank's statement: money that came stands in suspense until its owner is found, and
+// money that went back is not there twice.
+func TestBank_StatementAfterRestore(t *testing.T) {
+	b := newBankWorld(t)
+	c := b.teller(testPhone)
+	id := c.bind(b)
+	user := mainAccount(c.session.User)
+	require.Equal(t, wallet.FundingDone, c.payBank(b, id, 100_00).State)
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	_, err := b.p.Backup(t.Context(), backup)
+	require.NoError(t, err)
+	before := b.balance(user)
+	require.Equal(t, wallet.FundingDone, c.payBank(b, id, 30_00).State)
+	require.Equal(t, api.BankReturnDone, c.giveBack(id, 110_00).State)
+	require.Equal(t, wallet.Fen(1980_00), b.atBank())
+
+	require.NoError(t, b.p.Close())
+	_, err = Restore(b.dir, backup)
+	require.NoError(t, err)
+	b.open()
+	require.Equal(t, before, b.balance(user))
+	report, err := b.p.ImportBankDay(t.Context(), businessDay(b.clock))
+	require.NoError(t, err)
+	require.Equal(t, 3, report.Differences, "a payment and two refunds")
+	require.Equal(t, wallet.Fen(30_00), b.balance(accountSuspense))
+	require.Equal(t, wallet.Fen(-30_00), b.balance(accountBankReceivable), "of a payment whose person nobody knows any more")
+	require.Equal(t, before-80_00, b.balance(user))
+	b.checkBoth()
+	var lost string
+	require.NoError(t, b.p.store.View(t.Context(), func(tx *Tx) error {
+		f, err := findFunding(tx, `kind = 'bank' AND user = ''`)
+		lost = f.id
+		return err
+	}))
+	require.NoError(t, b.p.AssignTransfer(t.Context(), lost, testPhone, "the bank's receipt was shown"))
+	require.Equal(t, before-50_00, b.balance(user))
+	b.checkBoth()
 }
 
 // TestBank_StatementAmount: where amounts differ, the bank's file is master, and no

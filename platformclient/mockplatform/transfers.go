@@ -200,11 +200,11 @@ func (r *TransferImport) add(part TransferImport) {
 	r.InSuspense = append(r.InSuspense, part.InSuspense...)
 }
 
-// AssignTransfer gives a transfer in suspense to the person whose it turned out to be.
+// AssignTransfer gives a transfer, or a payment that only the bank knew of, in suspense to the person whose it turned out to be.
 // The ledger keeps the way that the money took.
 func (p *Platform) AssignTransfer(ctx context.Context, id, phone, reason string) error {
 	return p.store.Update(ctx, func(tx *Tx) error {
-		f, err := findFunding(tx, `kind = ? AND id = ? AND user = ''`, api.FundingTransfer, id)
+		f, err := findFunding(tx, `kind IN (?, ?) AND id = ? AND user = ''`, api.FundingTransfer, api.FundingBank, id)
 		if err != nil || f == nil {
 			return errOr(err, ErrNotSuspended)
 		}
