@@ -100,10 +100,12 @@ var signedFields = map[string]string{
 	"api.PurchaseAttempt.Grant":          "wallet.PurchaseGrant",
 	"wallet.PurchaseGrantedScript.Grant": "wallet.PurchaseGrant",
 	"api.StaffSession.Scripts":           "wallet.Script",
+	"api.FundingAnswer.State":            "wallet.FundingStatement",
+	"api.BankReturnAnswer.State":         "api.BankReturnState",
 }
 
 // errorCodeFields hold one of the codes of package api.
-var errorCodeFields = []string{"api.Error.Code", "wallet.OrderState.Code", "wallet.PurchaseStatement.Code"}
+var errorCodeFields = []string{"api.Error.Code", "wallet.OrderState.Code", "wallet.PurchaseStatement.Code", "wallet.FundingStatement.Code", "api.BankReturnState.Code"}
 
 // document is the whole file.
 func document(t testing.TB, s *source) []byte {

@@ -149,6 +149,28 @@ var ErrorTable = []ErrorInfo{
 	{"DATE_PAST", ExitUsage},
 	{"PHONE_TAKEN", ExitDeclined},
 	{"WINDOW_OPEN", ExitDeclined},
+	{"VOUCHER_WRONG", ExitDeclined},
+	{"VOUCHER_LOCKED", ExitDeclined},
+	{"VOUCHER_USED", ExitDeclined},
+	{"VOUCHER_BLOCKED", ExitDeclined},
+	{"VOUCHER_EXPIRED", ExitDeclined},
+	{"VOUCHER_INACTIVE", ExitDeclined},
+	{"VOUCHER_VALUE", ExitDeclined},
+	{"VOUCHER_FORM", ExitUsage},
+	{"BANK_UNREACHABLE", ExitNetwork},
+	{"BANK_CARD_DATA", ExitDeclined},
+	{"BANK_CREDIT_CARD", ExitDeclined},
+	{"BANK_CODE_NEEDED", ExitDeclined},
+	{"BANK_CODE_WRONG", ExitDeclined},
+	{"BANK_LOCKED", ExitDeclined},
+	{"BANK_FUNDS_SHORT", ExitDeclined},
+	{"BANK_BINDING", ExitDeclined},
+	{"BANK_IN_USE", ExitDeclined},
+	{"BANK_RETURN_OVER", ExitDeclined},
+	{"BANK_RETURN_OPEN", ExitOpen},
+	{"BANK_REFUSED", ExitDeclined},
+	{"FUNDING_PENDING", ExitOpen},
+	{"FUNDING_REVERSED", ExitDeclined},
 }
 
 // synonyms are other names for a line of the table: those that a wire gives to its
@@ -238,6 +260,9 @@ func tellOn(system string, texts *lang.Localizer, code string, open bool, detail
 	tellStanding(texts, &told, code, detail, facts)
 	if status, refused := detail["statusKey"].(string); refused && texts.Has(status) {
 		told.Text += separator(texts) + texts.T("error.status", map[string]any{"command": detail["command"], "sw": detail["sw"], "meaning": texts.T(status, nil)})
+	}
+	if _, brought := detail["fundedFen"]; brought {
+		told.Text += separator(texts) + texts.T("error.money.funded", facts)
 	}
 	if open && InfoOf(code).Exit != ExitOpen {
 		told.Text += separator(texts) + texts.T("error.money.open", facts)

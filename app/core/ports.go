@@ -157,6 +157,9 @@ type Platform interface {
 	Purchases(ctx context.Context) (api.Purchases, error)
 
 	StatePlatform
+	FundingPlatform
+	BankPlatform
+
 	AddCard(ctx context.Context, request api.CardRequest) (api.Card, error)
 	Account(ctx context.Context) (api.Account, error)
 	Statement(ctx context.Context, from, to time.Time, kind string) (api.Statement, error)

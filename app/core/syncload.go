@@ -58,7 +58,7 @@ func (c *Core) askAboutLoad(ctx context.Context, entry wallet.Entry, intent wall
 // never came has no order number yet, but its key.
 func keptFor(open wallet.OpenOrder, entries []wallet.Entry) wallet.Entry {
 	for _, entry := range entries {
-		if entry.IsPurchase() {
+		if entry.IsPurchase() || entry.IsFunding() {
 			continue
 		}
 		if entry.Order == open.Order || entry.Order == "" && entry.Key == open.Key {

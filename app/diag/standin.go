@@ -480,6 +480,18 @@ func (unrecorded) Account(context.Context) (api.Account, error) { return api.Acc
 func (unrecorded) Statement(context.Context, time.Time, time.Time, string) (api.Statement, error) {
 	return api.Statement{}, errNotRecorded
 }
+func (unrecorded) Fund(context.Context, string, api.FundingRequest, string) (wallet.FundingStatement, wallet.Signed, error) {
+	return wallet.FundingStatement{}, wallet.Signed{}, errNotRecorded
+}
+func (unrecorded) AbandonFunding(context.Context, string) (wallet.FundingStatement, wallet.Signed, error) {
+	return wallet.FundingStatement{}, wallet.Signed{}, errNotRecorded
+}
+func (unrecorded) Funding(context.Context, string) (wallet.FundingStatement, wallet.Signed, error) {
+	return wallet.FundingStatement{}, wallet.Signed{}, errNotRecorded
+}
+func (unrecorded) Fundings(context.Context) (api.Fundings, error) {
+	return api.Fundings{}, errNotRecorded
+}
 func (unrecorded) Orders(context.Context) (api.Orders, error) { return api.Orders{}, errNotRecorded }
 func (unrecorded) Requests() int                              { return 0 }
 func (unrecorded) Settle(context.Context, wallet.Evidence) (wallet.Verdict, error) {

@@ -47,6 +47,7 @@ type commands struct {
 	Account   accountCmd    `cmd:"" help:"State, money and limits of the account; close it."`
 	Statement statementCmd  `cmd:"" help:"Movements on the main account."`
 	Cards     cardsCmd      `cmd:"" help:"Cards of the account."`
+	Fund      fundCmd       `cmd:"" help:"Pay into the main account, from a voucher or a bank."`
 	Freeze    freezeCmd     `cmd:"" help:"Freeze the account."`
 	Thaw      thawCmd       `cmd:"" help:"End a freeze of one's own, an oral report of loss, or silence."`
 	Loss      reportLossCmd `cmd:"" name:"report-loss" help:"Report a card, or the account with all its cards, lost."`
@@ -55,6 +56,7 @@ type commands struct {
 	Unload    unloadCmd     `cmd:"" help:"Return value from the card to the main account (取回余额)."`
 	Sync      syncCmd       `cmd:"" help:"Settle what is open for the card on the reader (充值同步)."`
 	Orders    ordersCmd     `cmd:"" help:"Where is my money."`
+	Bank      bankCmd       `cmd:"" help:"Bound bank cards, and money back to them."`
 	Receipt   receiptCmd    `cmd:"" help:"Receipt of an order."`
 	Staff     staffCmd      `cmd:"" help:"Service counter: settle by card, decide with two persons, companions, service."`
 	Diagnose  diagnoseCmd   `cmd:"" help:"Check this computer; with --bundle put together what service staff need."`

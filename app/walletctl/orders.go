@@ -31,6 +31,7 @@ type orderLineObject struct {
 	Paid      bool             `json:"paid"`
 	OnCard    *bool            `json:"onCard"`
 	Next      string           `json:"next"`
+	Source    string           `json:"source,omitempty"`   // of fundings and returns
 	Merchant  string           `json:"merchant,omitempty"` // purchases only, as those below
 	Goods     string           `json:"goods,omitempty"`
 	Debited   *bool            `json:"debited,omitempty"`
@@ -66,6 +67,9 @@ func (cmd ordersListCmd) Run(ctx context.Context, con *console) error {
 		if line.Kind == wallet.KindPurchase {
 			each.Merchant, each.Goods, each.Debited, each.Delivered = line.Merchant, line.Goods, line.Debited, &line.Delivered
 		}
+		if line.Kind == wallet.KindFunding || line.Kind == core.KindBankReturn {
+			each.ASNMasked, each.Source = "", line.Source
+		}
 		object.Orders = append(object.Orders, each)
 	}
 	return con.print(object, func(w io.Writer) {
@@ -81,8 +85,15 @@ func (cmd ordersListCmd) Run(ctx context.Context, con *console) error {
 			if each.Kind == wallet.KindPurchase {
 				one, two = con.fact("console.debited", each.Debited), con.fact("console.delivered", each.Delivered)
 			}
+			next := con.t("console.next." + each.Next)
+			if each.Kind == wallet.KindFunding {
+				one, two, next = con.fact("console.arrived", &each.Paid), con.sourceName(each.Source), con.t("console.fundingNext."+each.Next)
+			}
+			if each.Kind == core.KindBankReturn {
+				one, two, next = con.named("console.bank.returnState.", string(each.State)), con.sourceName(each.Source), con.t("console.bank.returnNext."+each.Next)
+			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", local(lines[i].Created), con.t("console.kind."+each.Kind), orNumberless(each.Order),
-				padded(each.AmountFen.Yuan(), amountWidth), one, two, con.t("console.next."+each.Next))
+				padded(each.AmountFen.Yuan(), amountWidth), one, two, next)
 		}
 	})
 }

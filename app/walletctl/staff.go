@@ -27,6 +27,8 @@ type staffCmd struct {
 	Cards     staffCardsCmd     `cmd:"" help:"Loss and replacement of cards."`
 	Companion staffCompanionCmd `cmd:"" help:"Register or remove a phone number's companion."`
 	Service   staffServiceCmd   `cmd:"" help:"Close or open the wallet service."`
+	CashIn    staffCashInCmd    `cmd:"" name:"cash-in" help:"Book cash that was counted at the counter."`
+	Cash      staffCashCmd      `cmd:"" help:"Large amounts of cash that wait for a second person."`
 }
 
 // openStaff wires the program for the counter.

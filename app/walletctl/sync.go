@@ -121,6 +121,8 @@ func stillOpen(lines []core.SyncLine) error {
 			}
 		case wallet.StateSuspense:
 			failure.Code = "ORDER_SUSPENSE"
+		case wallet.LoadState(wallet.FundingPending), wallet.LoadState(wallet.FundingReversing):
+			failure.Code = "FUNDING_PENDING"
 		}
 		return failure
 	}

@@ -30,7 +30,8 @@ func (p *Program) DemoPhone() string {
 // has no account for the demo's phone number gets one: at the first start, also when
 // an earlier one ended before that, and in a directory that somebody else made.
 func (p *Program) openDemo(ctx context.Context) (err error) {
-	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks(), Now: p.demoClock()}
+	p.bank = NewOwnBank(p.demoDir, p.bankFaults())
+	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks(), Now: p.demoClock(), Bank: p.bank.Partner}
 	if p.Demo, err = mockplatform.Open(config); err != nil {
 		return err
 	}

@@ -60,6 +60,7 @@ type Program struct {
 	profile  api.Profile
 	server   *mockplatform.Server
 	demoDir  string
+	bank     *OwnBank // of the embedded platform, nil without one
 	accident *accident
 	points   *pointReporter
 	recorder *diag.Recorder
@@ -160,6 +161,9 @@ func (p *Program) Close() {
 	}
 	if p.Demo != nil {
 		p.Demo.Close()
+	}
+	if p.bank != nil {
+		p.bank.Close()
 	}
 	p.restoreDemo()
 	if p.source != nil {

@@ -184,6 +184,9 @@ type CheckReport struct {
 	UnpostedFen        wallet.Fen `json:"unpostedFen"`        // purchases whose state and posting differ
 	FloatFen           wallet.Fen `json:"floatFen"`           // purse float, less what all cards should hold
 
+	FundingCheck
+	BankCheck
+
 	Cards []CardCheck `json:"cards"`
 }
 
@@ -198,7 +201,8 @@ type CardCheck struct {
 
 // OK tells whether the books are in order.
 func (r CheckReport) OK() bool {
-	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen && r.UnpostedFen == 0 && r.FloatFen == 0 && r.AuditChain == "ok"
+	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen+r.ReturningFen && r.ReturnUnbookedFen == 0 &&
+		r.UnpostedFen == 0 && r.FundingUnbookedFen == 0 && r.FloatFen == 0 && r.AuditChain == "ok"
 }
 
 // Check audits the books in one snapshot, also while another process serves.
@@ -227,6 +231,12 @@ func (p *Platform) Check(ctx context.Context) (CheckReport, error) {
 			if _, err := tx.row(sum.query, nil, sum.target); err != nil {
 				return err
 			}
+		}
+		if err := report.FundingCheck.read(tx); err != nil {
+			return err
+		}
+		if err := report.BankCheck.read(tx); err != nil {
+			return err
 		}
 		if report.Epoch, err = readEpoch(tx); err != nil {
 			return err

@@ -70,6 +70,9 @@ func (p *Platform) routes() http.Handler {
 	handle("POST", api.PathPurchaseAbandon, authSession, abandonPurchase)
 	handle("POST", api.PathPurchaseResult, authEvidence, reportDebit)
 	handle("POST", api.PathPurchaseAttempts, authEvidence, settlePurchase)
+	fundingRoutes(handle)
+	bankRoutes(handle)
+	cashRoutes(handle)
 	handle("POST", api.PathStaffSession, authNone, openStaffSession) // signed by the key that it brings
 	handle("GET", api.PathStaffSession, authStaff, showStaffSession)
 	handle("POST", api.PathStaffSessionEnd, authStaff, endStaffSession)
@@ -89,6 +92,7 @@ func (p *Platform) routes() http.Handler {
 	handle("POST", api.PathShopOrders, authMerchant, createShopOrder)
 	handle("GET", api.PathShopOrder, authMerchant, showShopOrder)
 	p.stateRoutes(handle)
+	mux.Handle("POST "+BankCallbackPath, p.serve(BankCallbackPath, authNone, bankCallback))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		p.write(w, failure(http.StatusNotFound, api.CodeNotFound, "there is no such route"))
 	})

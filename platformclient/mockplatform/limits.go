@@ -118,6 +118,24 @@ var refusalTexts = map[string]string{
 	api.CodeDatePast:          "the date is not in the future",
 	api.CodePhoneTaken:        "another account has this phone number",
 	api.CodeWindowOpen:        "shops may still upload what the lost card spent",
+	api.CodeVoucherWrong:      "serial number or PIN of the voucher is not right",
+	api.CodeVoucherLocked:     "too many wrong voucher PINs; try again in an hour",
+	api.CodeVoucherUsed:       "this voucher was redeemed before",
+	api.CodeVoucherBlocked:    "this voucher was taken out of use",
+	api.CodeVoucherExpired:    "the last day of this voucher is over",
+	api.CodeVoucherInactive:   "this voucher is not for use yet",
+	api.CodeVoucherValue:      "the voucher is worth another amount than was confirmed",
+	api.CodeBankUnreachable:   "the bank does not answer at present",
+	api.CodeBankCardData:      "card number, name and phone number do not belong together at the bank",
+	api.CodeBankCreditCard:    "credit cards are not accepted",
+	api.CodeBankCodeNeeded:    "the bank has to send a code for this payment",
+	api.CodeBankCodeWrong:     "the bank's code is not right, or too old",
+	api.CodeBankLocked:        "too many wrong entries for a bank card; try again in an hour",
+	api.CodeBankFunds:         "the bank account does not cover the amount",
+	api.CodeBankBinding:       "this bank card is not bound to the account",
+	api.CodeBankInUse:         "a payment with this bank card is still open",
+	api.CodeBankReturnOver:    "this is more than came from this bank card; only a real-name account may withdraw more",
+	api.CodeBankRefused:       "the bank refused this",
 }
 
 func refusalText(code string) string { return refusalTexts[code] }
@@ -127,17 +145,22 @@ func statusOf(code string) int {
 	switch code {
 	case "":
 		return http.StatusOK
-	case api.CodeBalanceShort, api.CodeCardBalance:
+	case api.CodeBankUnreachable:
+		return http.StatusServiceUnavailable
+	case api.CodeBalanceShort, api.CodeCardBalance, api.CodeBankFunds:
 		return http.StatusPaymentRequired
 	case api.CodePendingLoad, api.CodeStaleCardState, api.CodeTIDUsed, api.CodeLeaseInvalid, api.CodeAbandoned, api.CodeAttemptSuperseded,
 		api.CodeFeeChanged, api.CodePendingPurchase, api.CodeMerchantOrder, api.CodeAmountDiffers,
 		api.CodeNotInSuspense, api.CodeProposalOpen, api.CodeProposalClosed, api.CodeProposalStale, api.CodeCompanionTaken,
-		api.CodeCloseRefused, api.CodePhoneTaken, api.CodeWindowOpen:
+		api.CodeCloseRefused, api.CodePhoneTaken, api.CodeWindowOpen,
+		api.CodeVoucherUsed, api.CodeVoucherInactive, api.CodeBankInUse, api.CodeBankCodeNeeded:
 		return http.StatusConflict
 	case api.CodeLimitLoadMin, api.CodeLimitLoadMax, api.CodeLimitPurseCap, api.CodeCardEvidence, api.CodeTooManyWrong, api.CodeDecisionRefused,
-		api.CodeDatePast:
+		api.CodeDatePast,
+		api.CodeVoucherExpired, api.CodeVoucherValue, api.CodeBankReturnOver:
 		return http.StatusUnprocessableEntity
-	case api.CodePasswordLocked, api.CodeLimitCardCount, api.CodeLimitCardSum, api.CodeLimitAccountSum, api.CodeLimitDeviceSum:
+	case api.CodePasswordLocked, api.CodeLimitCardCount, api.CodeLimitCardSum, api.CodeLimitAccountSum, api.CodeLimitDeviceSum,
+		api.CodeVoucherLocked, api.CodeBankLocked:
 		return http.StatusLocked
 	}
 	return http.StatusForbidden

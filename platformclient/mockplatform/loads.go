@@ -296,29 +296,34 @@ func (p *Platform) openPayment(core api.OrderCore, seal []byte) openedSeal {
 	return openedSeal{digits: digits, opened: err == nil}
 }
 
-// checkPassword compares the six digits. The third wrong try locks until the next
-// business day.
+// checkPassword compares the payment password of the request.
 func (l *loading) checkPassword() (*refusal, error) {
-	now := l.p.now()
-	today, wrongs := businessDay(now), l.account.payWrongs
-	if l.account.payWrongDay != today {
+	return l.p.judgePassword(l.tx, l.account, l.password)
+}
+
+// judgePassword compares the six digits that a seal held. The third wrong try locks
+// until the next business day.
+func (p *Platform) judgePassword(tx *Tx, of *account, password openedSeal) (*refusal, error) {
+	now := p.now()
+	today, wrongs := businessDay(now), of.payWrongs
+	if of.payWrongDay != today {
 		wrongs = 0
 	}
 	if wrongs >= payTries {
-		return lockedUntil(l.p), nil
+		return lockedUntil(p), nil
 	}
-	if !l.password.opened {
+	if !password.opened {
 		// A seal of another order tests no password, and costs no try.
 		return refuse(api.CodeDeclined), nil
 	}
-	if subtle.ConstantTimeCompare(l.p.peppered("payment", l.account.paySalt, l.password.digits), l.account.payMAC) == 1 {
-		if l.account.payWrongs == 0 {
+	if subtle.ConstantTimeCompare(p.peppered("payment", of.paySalt, password.digits), of.payMAC) == 1 {
+		if of.payWrongs == 0 {
 			return nil, nil
 		}
-		return nil, l.tx.exec(`UPDATE users SET pay_wrongs = 0, pay_wrong_day = '' WHERE user = ?`, l.account.id)
+		return nil, tx.exec(`UPDATE users SET pay_wrongs = 0, pay_wrong_day = '' WHERE user = ?`, of.id)
 	}
 	wrongs++
-	if err := l.tx.exec(`UPDATE users SET pay_wrongs = ?, pay_wrong_day = ? WHERE user = ?`, wrongs, today, l.account.id); err != nil {
+	if err := tx.exec(`UPDATE users SET pay_wrongs = ?, pay_wrong_day = ? WHERE user = ?`, wrongs, today, of.id); err != nil {
 		return nil, err
 	}
 	left := payTries - wrongs

@@ -5,9 +5,10 @@
 //
 // It is split by the nouns of the business: keys, hsm, store, ledger, audit,
 // idempotency, session, cards, loads, attempts, limits, restore, merchants,
-// callbacks, purchases, debits, uploads, staff, states of accounts and cards,
-// replacements, clock. What evidence proves is decided in the sub-package rules, and what
-// a state permits and where an event leads in states, by pure functions and tables.
+// callbacks, purchases, debits, uploads, fundings, vouchers, banks, staff, states of
+// accounts and cards, replacements, clock. What evidence proves is decided in the
+// sub-package rules, and what a state permits and where an event leads in states, by pure
+// functions and tables.
 package mockplatform
 
 import (
@@ -31,6 +32,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/bankapi"
 	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
 )
@@ -63,6 +65,11 @@ type Config struct {
 	// Callbacks carries what merchants are told; nil: the network.
 	Callbacks http.RoundTripper
 
+	// Bank finds the bank when it is first needed, and again when it has gone; nil: there
+	// is none. BankTransport carries what it is asked; nil: the network.
+	Bank          func(context.Context) (bankapi.Partner, error)
+	BankTransport func(bankapi.Partner) http.RoundTripper
+
 	// HashCost of new and known passwords; the zero value is DefaultHashCost. It
 	// belongs to the directory: hashes of another cost do not fit. Only tests whose
 	// passwords protect nothing take less.
@@ -87,9 +94,11 @@ type Platform struct {
 	logins  *gate         // those that hash passwords
 	senders *senderLimit
 	handler http.Handler
-	listed  []Route       // what handler serves
-	paid    chan struct{} // wakes the delivery of callbacks
-	epoch   int           // only a restore raises it, and that needs the directory for itself
+	listed  []Route                  // what handler serves
+	paid    chan struct{}            // wakes the delivery of callbacks
+	sources map[string]fundingSource // of money that persons ask for, by kind
+	banks   bankLink
+	epoch   int // only a restore raises it, and that needs the directory for itself
 
 	clock    *demoClock // of a demo, which can be moved
 	sumsFrom time.Time  // from when on uploads that the last restore lost are in the books again
@@ -160,6 +169,8 @@ func Open(config Config) (*Platform, error) {
 	if p.store, err = openStore(context.Background(), filepath.Join(config.Dir, fileDatabase)); err != nil {
 		return nil, errors.Join(err, p.lock.Unlock())
 	}
+	p.sources = p.fundingSources()
+	p.banks.open, p.banks.transport = config.Bank, config.BankTransport
 	p.handler = p.routes()
 	if p.scripts, err = p.signScripts(); err != nil {
 		return nil, errors.Join(err, p.Close())

@@ -48,6 +48,8 @@ type Subject struct {
 	MerchantKey ed25519.PrivateKey
 	// Staff makes a member of staff of this role, of another name each time.
 	Staff func(t *testing.T, role string) (name, password string)
+	// Voucher gives a voucher that was never used, and what it is worth.
+	Voucher func(t *testing.T) (serial, pin string, value wallet.Fen)
 	// Observe sees every exchange; may be nil.
 	Observe func(Exchange)
 }
@@ -97,7 +99,7 @@ func Run(t *testing.T, start func(t *testing.T) Subject) {
 		{"token belongs to its device", testForeignToken},
 		{"form of requests", testForm},
 	}
-	for _, c := range slices.Concat(cases, purchaseCases, staffCases, stateCases) {
+	for _, c := range slices.Concat(cases, purchaseCases, staffCases, stateCases, fundingCases, bankCases) {
 		t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, start)) })
 	}
 }

@@ -26,6 +26,7 @@ func (w *world) operations() []operation {
 		{"topup", 60, func(w *world, c *computer) { w.someCard(c); w.topUp(c) }},
 		{"pay", 34, func(w *world, c *computer) { w.someCard(c); w.pay(c) }},
 		{"unload", 8, func(w *world, c *computer) { w.someCard(c); w.unload(c) }},
+		{"redeem", 8, (*world).redeem},
 		{"corner shop", 6, (*world).payOffline},
 		{"upload", 2, func(w *world, c *computer) { w.corner.upload() }},
 		{"callbacks", 4, func(w *world, c *computer) { w.tellMerchants() }},
