@@ -102,6 +102,7 @@ func (accountCmd) Run(ctx context.Context, con *console) error {
 			"accountDaySumFen": account.Limits.AccountDaySum, "deviceDaySumFen": account.Limits.DeviceDaySum,
 			"loadedTodayFen": account.LoadedToday, "resets": account.LimitsReset.In(shanghai).Format(time.RFC3339),
 		},
+		"limitStates": limitObjects(account.LimitStates),
 	}}
 	return con.print(object, func(w io.Writer) {
 		con.demoMark(w, program.IsDemo())
@@ -110,52 +111,8 @@ func (accountCmd) Run(ctx context.Context, con *console) error {
 			row{"console.state", con.named("console.accountState.", account.State)},
 			row{"console.mainAccount", con.yuan(account.Main)},
 			row{"console.held", con.yuan(account.Held)})
-	})
-}
-
-type statementCmd struct {
-	From string `placeholder:"DATE"`
-	To   string `placeholder:"DATE"`
-	Type string
-}
-
-func (cmd statementCmd) Run(ctx context.Context, con *console) error {
-	from, err := day(cmd.From)
-	if err != nil {
-		return &core.Failure{Code: "USAGE", Err: err}
-	}
-	to, err := day(cmd.To)
-	if err != nil {
-		return &core.Failure{Code: "USAGE", Err: err}
-	}
-	if !to.IsZero() {
-		to = to.AddDate(0, 0, 1)
-	}
-	program, err := con.open(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer program.Close()
-	statement, err := program.Core.Statement(ctx, from, to, cmd.Type)
-	if err != nil {
-		return err
-	}
-	lines := []map[string]any{}
-	for _, line := range statement.Lines {
-		lines = append(lines, map[string]any{"time": stamp(line.Time), "type": line.Type, "amountFen": line.Amount, "balanceFen": line.Balance, "order": orNull(line.Order)})
-	}
-	return con.print(map[string]any{"lines": lines}, func(w io.Writer) {
-		con.demoMark(w, program.IsDemo())
-		if len(lines) == 0 {
-			fmt.Fprintln(w, con.t("console.noMovements"))
-			return
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", con.t("console.time"), con.t("console.type"), padded(con.t("console.amountYuan"), amountWidth),
-			padded(con.t("console.balanceYuan"), amountWidth), con.t("console.order"))
-		for _, line := range statement.Lines {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", local(line.Time), con.named("console.movement.", line.Type),
-				padded(signed(line.Amount), amountWidth), padded(line.Balance.Yuan(), amountWidth), line.Order)
-		}
+		fmt.Fprintln(w)
+		con.printLimitTable(w, account.LimitStates)
 	})
 }
 

@@ -45,6 +45,7 @@ type commands struct {
 	Login     loginCmd     `cmd:"" help:"Log in to the account."`
 	Logout    logoutCmd    `cmd:"" help:"End the session."`
 	Account   accountCmd   `cmd:"" help:"State, money and limits of the account."`
+	Limits    limitsCmd    `cmd:"" help:"What may still be paid, and when it resets; day limits of one's own."`
 	Statement statementCmd `cmd:"" help:"Movements on the main account."`
 	Cards     cardsCmd     `cmd:"" help:"Cards of the account."`
 	Topup     topupCmd     `cmd:"" help:"Load value onto the card (圈存)."`

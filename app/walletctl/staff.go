@@ -23,6 +23,7 @@ type staffCmd struct {
 	Proposals staffProposalsCmd `cmd:"" help:"What waits for a second person."`
 	Confirm   staffConfirmCmd   `cmd:"" help:"Confirm a proposal of somebody else (supervisors)."`
 	Reject    staffRejectCmd    `cmd:"" help:"Reject a proposal."`
+	Lists     staffListsCmd     `cmd:"" help:"Grey and black list: show, add, remove with two persons."`
 	Companion staffCompanionCmd `cmd:"" help:"Register or remove a phone number's companion."`
 	Service   staffServiceCmd   `cmd:"" help:"Close or open the wallet service."`
 }

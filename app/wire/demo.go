@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"walletcompanion/app/core"
+	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform"
 	"walletcompanion/wallet"
 )
@@ -31,8 +32,12 @@ func (p *Program) DemoPhone() string {
 // an earlier one ended before that, and in a directory that somebody else made.
 func (p *Program) openDemo(ctx context.Context) (err error) {
 	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks(), Now: p.demoClock()}
+	fresh := !mockplatform.Exists(p.demoDir)
 	if p.Demo, err = mockplatform.Open(config); err != nil {
 		return err
+	}
+	if fresh {
+		p.tellPolicy(p.Demo.Policy())
 	}
 	known, err := p.Demo.KnowsPhone(ctx, demoPhone)
 	if err != nil {
@@ -49,6 +54,15 @@ func (p *Program) openDemo(ctx context.Context) (err error) {
 	p.profile = p.Demo.Profile()
 	p.profile.URL = p.server.URL
 	return p.backupDemo(ctx)
+}
+
+// tellPolicy says what a new demo allows and charges (protocol §2.14).
+func (p *Program) tellPolicy(policy api.Policy) {
+	limits := policy.Limits
+	p.notice("console.demoPolicy", map[string]any{
+		"Min": limits.LoadMin.Yuan(), "Max": limits.LoadMax.Yuan(), "Cap": limits.PurseCap.Yuan(), "CardDay": limits.CardDaySum.Yuan(),
+		"AccountDay": limits.AccountDaySum.Yuan(), "Fee": policy.LoadFee("main", 100_00).Yuan(),
+	})
 }
 
 // demoClock is the platform's clock. The fault of a late result lets it run ahead.

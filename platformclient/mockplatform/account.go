@@ -2,10 +2,6 @@ package mockplatform
 
 import (
 	"database/sql"
-	"net/http"
-	"slices"
-	"strings"
-	"time"
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/wallet"
@@ -31,6 +27,9 @@ func showAccount(c *call) (reply, error) {
 			return err
 		}
 		shown.LoadedToday = sums.accountSum
+		if shown.LimitStates, err = c.p.limitStates(tx, a, c.sender.device); err != nil {
+			return err
+		}
 		shown.Cards, err = cardsOf(tx, a.id)
 		return err
 	})
@@ -38,54 +37,4 @@ func showAccount(c *call) (reply, error) {
 		return reply{}, err
 	}
 	return success(shown)
-}
-
-// showStatement lists the postings on the main account with the balance after each,
-// newest first. from and to are business days (YYYY-MM-DD, both included).
-func showStatement(c *call) (reply, error) {
-	query := c.req.URL.Query()
-	from, fromOK := dayParameter(query.Get("from"), "00000000")
-	to, toOK := dayParameter(query.Get("to"), "99999999")
-	if !fromOK || !toOK {
-		return failure(http.StatusBadRequest, api.CodeBadRequest, "from and to are dates such as 2026-01-31"), nil
-	}
-	kind := query.Get("type")
-	statement := api.Statement{Lines: []api.StatementLine{}}
-	err := c.p.store.View(c.ctx, func(tx *Tx) error {
-		var running wallet.Fen
-		return tx.each(`SELECT amount, type, order_id, day, time FROM postings WHERE account = ? ORDER BY id`,
-			[]any{mainAccount(c.sender.user)}, func(rows *sql.Rows) error {
-				var line api.StatementLine
-				var day string
-				var millis int64
-				if err := rows.Scan(&line.Amount, &line.Type, &line.Order, &day, &millis); err != nil {
-					return err
-				}
-				running += line.Amount
-				line.Balance, line.Time = running, time.UnixMilli(millis).UTC()
-				if day >= from && day <= to && (kind == "" || kind == line.Type) {
-					statement.Lines = append(statement.Lines, line)
-				}
-				return nil
-			})
-	})
-	if err != nil {
-		return reply{}, err
-	}
-	slices.Reverse(statement.Lines)
-	return success(statement)
-}
-
-// dayParameter accepts a date or a full RFC 3339 time, of which the business day counts.
-func dayParameter(text, none string) (string, bool) {
-	if text == "" {
-		return none, true
-	}
-	if moment, err := time.Parse(time.RFC3339, text); err == nil {
-		return businessDay(moment), true
-	}
-	if _, err := time.Parse(time.DateOnly, text); err != nil {
-		return "", false
-	}
-	return strings.ReplaceAll(text, "-", ""), true
 }

@@ -268,14 +268,28 @@ func (s *settling) facts() (rules.Order, error) {
 	switch {
 	case payer == nil || payer.state != accountNormal:
 		facts.CompleteRefused = api.CodeAccountState
-	case s.card.state == cardBlack || s.card.state == cardRecover || s.card.grey:
+	case s.card.state == cardBlack || s.card.state == cardRecover:
 		facts.CompleteRefused = api.CodeCardState
 	case s.card.typeRefused || s.p.profileRefused(o.profile):
 		facts.CompleteRefused = api.CodeCardTypeRefused
 	default:
-		facts.CompleteRefused, err = s.p.moneyRefused(s.tx, payer.phone, s.companion, s.c.sender.thumbprint)
+		facts.CompleteRefused, err = s.completeRefused(payer)
 	}
 	return facts, err
+}
+
+// completeRefused gives the code why the payer may not complete the order: what staff
+// has closed or bound, and the lists. Limits are not asked: it is no new load.
+func (s *settling) completeRefused(payer *account) (string, error) {
+	code, err := s.p.moneyRefused(s.tx, payer.phone, s.companion, s.c.sender.thumbprint)
+	if err != nil || code != "" {
+		return code, err
+	}
+	refused, err := s.p.listRefusal(s.tx, rules.UseComplete, payer.id, s.c.sender.device, s.card)
+	if err != nil || refused == nil {
+		return "", err
+	}
+	return refused.code, nil
 }
 
 // decide asks the rules and carries their decision out.
@@ -414,7 +428,9 @@ func (s *settling) suspend(decision rules.Decision) (reply, error) {
 		if err := s.p.holdAgain(s.tx, o, false); err != nil {
 			return reply{}, err
 		}
-		s.card.state = cardBlack
+		if _, _, err := s.p.meetCard(s.tx, s.card, rules.ListValueCreated, "platform", o.id); err != nil {
+			return reply{}, err
+		}
 	}
 	o.state, o.cause, o.evidence, o.receipt = wallet.StateSuspense, decision.Cause, "none", nil
 	return s.finish("load-suspense " + string(decision.Cause))

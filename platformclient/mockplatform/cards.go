@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
 )
 
@@ -116,14 +117,15 @@ type card struct {
 	excess       wallet.Fen
 	wrongDay     string
 	wrongs       int
+	named        bool // the issuer knows its holder
 }
 
 func findCard(tx *Tx, asn wallet.ASN) (*card, error) {
 	k := &card{asn: asn}
 	var opening sql.NullInt64
-	found, err := tx.row(`SELECT user, state, grey, type_refused, profile, opening, floor_seq, restored_seq, touched_epoch, excess, wrong_day, wrongs
+	found, err := tx.row(`SELECT user, state, grey, type_refused, profile, opening, floor_seq, restored_seq, touched_epoch, excess, wrong_day, wrongs, named
 		FROM cards WHERE asn = ?`, []any{asn.String()}, &k.user, &k.state, &k.grey, &k.typeRefused, &k.profile, &opening, &k.floor,
-		&k.restoredSeq, &k.touchedEpoch, &k.excess, &k.wrongDay, &k.wrongs)
+		&k.restoredSeq, &k.touchedEpoch, &k.excess, &k.wrongDay, &k.wrongs, &k.named)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -148,19 +150,23 @@ func saveCard(tx *Tx, k *card) error {
 }
 
 // countWrongMAC1 counts; the fifth of a day makes the card GREY: no loads until
-// staff or time clear it, evidence as ever.
+// staff or 30 clean days clear it, evidence as ever. Each further one begins the clean
+// days anew.
 func (p *Platform) countWrongMAC1(tx *Tx, k *card) error {
 	if today := businessDay(p.now()); k.wrongDay != today {
 		k.wrongDay, k.wrongs = today, 0
 	}
 	k.wrongs++
-	if k.wrongs >= wrongMAC1PerDay && !k.grey {
-		k.grey = true
+	if k.wrongs < wrongMAC1PerDay {
+		return saveCard(tx, k)
+	}
+	if !k.grey && k.state != cardBlack {
 		if err := p.alarm(tx, "CARD_GREY", k.asn.Masked()); err != nil {
 			return err
 		}
 	}
-	return saveCard(tx, k)
+	_, _, err := p.meetCard(tx, k, rules.ListWrongMACs, "platform", "")
+	return err
 }
 
 // seen notes what a verified MAC1 proves: the counter, which becomes the floor, and
@@ -267,7 +273,9 @@ func (p *Platform) compareShadow(tx *Tx, k *card, authenticated, unposted wallet
 		k.state = cardRecover
 		return p.alarm(tx, "CARD_RECOVER", k.asn.Masked())
 	}
-	k.state = cardBlack
+	if _, _, err := p.meetCard(tx, k, rules.ListValueCreated, "platform", ""); err != nil {
+		return err
+	}
 	return p.alarm(tx, "VALUE_CREATED", k.asn.Masked())
 }
 
@@ -368,11 +376,11 @@ func (p *Platform) takeLease(tx *Tx, device, key string, asn wallet.ASN, tid wal
 
 func cardsOf(tx *Tx, user string) ([]api.Card, error) {
 	cards := []api.Card{}
-	err := tx.each(`SELECT c.asn, c.state, c.profile, COALESCE((SELECT o.id FROM orders o WHERE o.asn = c.asn AND o.`+isOpen+`), '')
+	err := tx.each(`SELECT c.asn, c.state, c.profile, c.named, COALESCE((SELECT o.id FROM orders o WHERE o.asn = c.asn AND o.`+isOpen+`), '')
 		FROM cards c WHERE c.user = ? ORDER BY c.asn`, []any{user}, func(rows *sql.Rows) error {
 		var one api.Card
 		var asn string
-		if err := rows.Scan(&asn, &one.State, &one.Profile, &one.OpenOrder); err != nil {
+		if err := rows.Scan(&asn, &one.State, &one.Profile, &one.Named, &one.OpenOrder); err != nil {
 			return err
 		}
 		var err error
@@ -496,5 +504,5 @@ func (p *Platform) addCard(tx *Tx, c *call, request api.CardRequest) (reply, err
 	if err := p.audit(tx, c.sender.user, "card-added", asn.Masked(), request.Profile); err != nil {
 		return reply{}, err
 	}
-	return success(api.Card{ASN: asn, State: k.state, Profile: k.profile})
+	return success(api.Card{ASN: asn, State: k.state, Profile: k.profile, Named: k.named})
 }

@@ -79,6 +79,9 @@ func (p *Platform) decideLoad(tx *Tx, load *loading) (reply, error) {
 	if err := p.audit(tx, c.sender.user, "load-declined", c.key, found.code); err != nil {
 		return reply{}, err
 	}
+	if err := p.noteDecline(tx, c.sender.user, c.sender.device, found.code); err != nil {
+		return reply{}, err
+	}
 	if found.code == api.CodeTIDUsed || found.code == api.CodeLeaseInvalid {
 		return answer, nil
 	}
@@ -113,7 +116,8 @@ type loading struct {
 // proved on the way (floor, random, opening balance) is kept either way.
 func (l *loading) check() (*refusal, error) {
 	for _, step := range []func() (*refusal, error){
-		l.checkAccount, l.checkService, l.checkCard, l.checkAnswers, l.checkMAC1, l.checkCounter, l.checkLimits, l.checkPassword, l.checkBalance,
+		l.checkAccount, l.checkService, l.checkCard, l.checkAnswers, l.checkMAC1, l.checkCounter, // what the request is
+		l.checkLimits, l.checkLists, l.checkVelocity, l.checkShadow, l.checkPassword, l.checkBalance, // whether it may
 	} {
 		if found, err := step(); err != nil || found != nil {
 			return found, err
@@ -131,7 +135,7 @@ func (l *loading) checkAccount() (found *refusal, err error) {
 		return refuse(api.CodeAccountState), nil
 	case l.request.Source != "main":
 		return refuse(api.CodeSourceRefused), nil
-	case l.request.Fee != l.p.policy.FeeFen:
+	case l.request.Fee != l.p.policy.LoadFee(l.request.Source, l.request.Amount):
 		return refuse(api.CodeFeeChanged), nil
 	}
 	// After a restore, money waits for the touch of a card whose lost loads are known.
@@ -156,7 +160,7 @@ func (l *loading) checkCard() (found *refusal, err error) {
 	if l.card, err = findCard(l.tx, l.request.Card.ASN); err != nil {
 		return nil, err
 	}
-	if l.card == nil || l.card.user != l.account.id || l.card.state != cardActive || l.card.grey {
+	if l.card == nil || l.card.user != l.account.id || l.card.state != cardActive {
 		return refuse(api.CodeCardState), nil
 	}
 	if l.card.typeRefused || l.p.profileRefused(l.request.Card.Profile) || l.p.profileRefused(l.card.profile) {
@@ -232,8 +236,6 @@ func (l *loading) checkCounter() (*refusal, error) {
 	case code == api.CodePendingLoad:
 		pending, err := openOrder(l.tx, open)
 		return &refusal{code: code, state: wallet.OrderState{Pending: &pending}}, err
-	case code == "" && l.card.state != cardActive:
-		return refuse(api.CodeCardState), nil
 	}
 	if code == "" {
 		return nil, nil
@@ -241,10 +243,11 @@ func (l *loading) checkCounter() (*refusal, error) {
 	return refuse(code), nil
 }
 
-func (l *loading) checkLimits() (*refusal, error) {
+// makeOrder is what the grant will enter, once everything has passed.
+func (l *loading) makeOrder() error {
 	id, err := l.p.newOrderID(l.tx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	profile := l.card.profile
 	if asked, _ := profileNamed(l.request.Card.Profile); profile == "" || asked.sharedCounter {
@@ -255,7 +258,7 @@ func (l *loading) checkLimits() (*refusal, error) {
 		keyIndex: l.request.Card.KeyIndex, amount: l.request.Amount, fee: l.request.Fee, source: l.request.Source,
 		state: wallet.StateGranted, attempt: 1, probeEpoch: l.p.epoch, created: l.p.now(),
 	}
-	return l.p.checkLimits(l.tx, l.order, l.answer.balance)
+	return nil
 }
 
 // openedSeal is what a payment seal held.
@@ -270,29 +273,33 @@ func (p *Platform) openPayment(core api.OrderCore, seal []byte) openedSeal {
 	return openedSeal{digits: digits, opened: err == nil}
 }
 
-// checkPassword compares the six digits. The third wrong try locks until the next
-// business day.
 func (l *loading) checkPassword() (*refusal, error) {
-	now := l.p.now()
-	today, wrongs := businessDay(now), l.account.payWrongs
-	if l.account.payWrongDay != today {
+	return l.p.checkPayment(l.tx, l.account, l.password)
+}
+
+// checkPayment compares the six digits. The third wrong try locks until the next
+// business day.
+func (p *Platform) checkPayment(tx *Tx, payer *account, password openedSeal) (*refusal, error) {
+	now := p.now()
+	today, wrongs := businessDay(now), payer.payWrongs
+	if payer.payWrongDay != today {
 		wrongs = 0
 	}
 	if wrongs >= payTries {
-		return lockedUntil(l.p), nil
+		return lockedUntil(p), nil
 	}
-	if !l.password.opened {
+	if !password.opened {
 		// A seal of another order tests no password, and costs no try.
 		return refuse(api.CodeDeclined), nil
 	}
-	if subtle.ConstantTimeCompare(l.p.peppered("payment", l.account.paySalt, l.password.digits), l.account.payMAC) == 1 {
-		if l.account.payWrongs == 0 {
+	if subtle.ConstantTimeCompare(p.peppered("payment", payer.paySalt, password.digits), payer.payMAC) == 1 {
+		if payer.payWrongs == 0 {
 			return nil, nil
 		}
-		return nil, l.tx.exec(`UPDATE users SET pay_wrongs = 0, pay_wrong_day = '' WHERE user = ?`, l.account.id)
+		return nil, tx.exec(`UPDATE users SET pay_wrongs = 0, pay_wrong_day = '' WHERE user = ?`, payer.id)
 	}
 	wrongs++
-	if err := l.tx.exec(`UPDATE users SET pay_wrongs = ?, pay_wrong_day = ? WHERE user = ?`, wrongs, today, l.account.id); err != nil {
+	if err := tx.exec(`UPDATE users SET pay_wrongs = ?, pay_wrong_day = ? WHERE user = ?`, wrongs, today, payer.id); err != nil {
 		return nil, err
 	}
 	left := payTries - wrongs

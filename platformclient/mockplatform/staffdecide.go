@@ -213,7 +213,14 @@ func (c *call) takeFromCard(tx *Tx, o *order, request api.StaffDecision) error {
 		return err
 	}
 	if o.cause == rules.CauseCardLost {
-		if err := tx.exec(`UPDATE cards SET state = ? WHERE asn = ?`, cardBlack, o.asn.String()); err != nil {
+		k, err := findCard(tx, o.asn)
+		if err != nil {
+			return err
+		}
+		if k == nil {
+			k = &card{asn: o.asn, state: cardIssued}
+		}
+		if _, _, err := c.p.meetCard(tx, k, rules.ListLoss, c.sender.actor(), request.Reason); err != nil {
 			return err
 		}
 	}
