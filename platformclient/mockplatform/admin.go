@@ -175,6 +175,7 @@ type CheckReport struct {
 	PurchaseSuspense   int        `json:"purchaseSuspense"`   // purchases that wait for people
 	MerchantPayableFen wallet.Fen `json:"merchantPayableFen"` // owed to merchants for online purchases
 	UnpostedFen        wallet.Fen `json:"unpostedFen"`        // purchases whose state and posting differ
+	UnchargedFen       wallet.Fen `json:"unchargedFen"`       // loads whose fee and charging records differ
 
 	Cards []CardCheck `json:"cards"`
 }
@@ -189,7 +190,7 @@ type CardCheck struct {
 
 // OK tells whether the books are in order.
 func (r CheckReport) OK() bool {
-	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen && r.UnpostedFen == 0 && r.AuditChain == "ok"
+	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen && r.UnpostedFen == 0 && r.UnchargedFen == 0 && r.AuditChain == "ok"
 }
 
 // Check audits the books in one snapshot, also while another process serves.
@@ -213,6 +214,7 @@ func (p *Platform) Check(ctx context.Context) (CheckReport, error) {
 			{&report.PurchaseSuspense, `SELECT COUNT(*) FROM purchases WHERE state = 'SUSPENSE'`},
 			{&report.MerchantPayableFen, `SELECT COALESCE(SUM(amount), 0) FROM postings WHERE account LIKE 'merchant-payable:%'`},
 			{&report.UnpostedFen, unpostedQuery},
+			{&report.UnchargedFen, unchargedQuery},
 		} {
 			if _, err := tx.row(sum.query, nil, sum.target); err != nil {
 				return err

@@ -82,6 +82,12 @@ func (p *Platform) record(tx *Tx, one CDR) error {
 		one.Order, one.Party, one.Event, one.Source, int64(one.BaseFen), one.Version, int64(one.FeeFen), one.Reverses, businessDay(now), now.UnixMilli())
 }
 
+// unchargedQuery sums, load by load, how far the fees in charging records differ from
+// the fee that is held or was earned.
+const unchargedQuery = `SELECT COALESCE(SUM(ABS(x.want - x.records)), 0) FROM (
+	SELECT CASE WHEN o.state IN ('GRANTED', 'SUSPENSE', 'LOADED') THEN o.fee ELSE 0 END AS want,
+		COALESCE((SELECT SUM(c.fee) FROM cdrs c WHERE c.order_id = o.id AND c.event = 'load'), 0) AS records FROM orders o) AS x`
+
 // ErrDay means that a day is not one.
 var ErrDay = errors.New("a day is written YYYY-MM-DD")
 
