@@ -58,7 +58,11 @@ func TestRisk_Limits(t *testing.T) {
 				return c
 			}},
 		"card-day-count": {code: api.CodeLimitCardCount, limit: 3, change: func(l *api.Limits) { l.CardDayCount = 3 }, resets: &midnight,
-			used: func(_ *world, c *teller, k *chip) *teller { c.order(k, 100).loaded(); c.order(k, 100).loaded(); return c }},
+			used: func(_ *world, c *teller, k *chip) *teller {
+				c.order(k, 100).loaded()
+				c.order(k, 100).loaded()
+				return c
+			}},
 		"card-day-sum": {code: api.CodeLimitCardSum, limit: 100000, change: func(l *api.Limits) { l.CardDaySum = 100000 }, resets: &midnight, most: 40000,
 			used: func(_ *world, c *teller, k *chip) *teller { c.order(k, 60000).loaded(); return c }},
 		"account-day-sum with two factors": {code: api.CodeLimitAccountSum, limit: 500000, resets: &midnight, most: 40000,
