@@ -50,10 +50,11 @@ func (p *Platform) loadPolicy(ctx context.Context) error {
 		return err
 	}
 	policy, err := readPolicy(DefaultPolicy(), []byte(kept))
-	if err == nil {
-		p.policy = policy
+	if err != nil {
+		return err
 	}
-	return err
+	p.policy = policy
+	return checkPolicy(policy)
 }
 
 // readPolicy lays what a file says over a policy. A list in the file takes the place of
@@ -75,15 +76,15 @@ func readPolicy(policy api.Policy, raw []byte) (api.Policy, error) {
 	if policy.LoadRefuse == nil {
 		policy.LoadRefuse = refused
 	}
-	return policy, checkPolicy(policy)
+	return policy, nil
 }
 
 // Policy is what this platform allows and charges.
 func (p *Platform) Policy() api.Policy { return p.policy }
 
 // SetPolicy lays what a file says over the present policy and keeps the result in the
-// directory, for every process that opens it from now on. Version, and with a new tariff
-// that of the fee table, are raised by one.
+// directory, for every process that opens it from now on. The version, and with a new
+// tariff that of the fee table, is the former one plus one, whatever the file says.
 func (p *Platform) SetPolicy(ctx context.Context, raw []byte) (api.Policy, error) {
 	policy, err := readPolicy(p.policy, raw)
 	if err != nil {
@@ -92,6 +93,9 @@ func (p *Platform) SetPolicy(ctx context.Context, raw []byte) (api.Policy, error
 	policy.Version, policy.Fees.Version = p.policy.Version+1, p.policy.Fees.Version
 	if !sameRows(policy.Fees.Rows, p.policy.Fees.Rows) {
 		policy.Fees.Version++
+	}
+	if err := checkPolicy(policy); err != nil {
+		return policy, err
 	}
 	kept, err := json.Marshal(policy)
 	if err != nil {

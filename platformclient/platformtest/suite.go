@@ -97,7 +97,7 @@ func Run(t *testing.T, start func(t *testing.T) Subject) {
 		{"token belongs to its device", testForeignToken},
 		{"form of requests", testForm},
 	}
-	for _, c := range slices.Concat(cases, purchaseCases, staffCases) {
+	for _, c := range slices.Concat(cases, purchaseCases, staffCases, recordCases) {
 		t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, start)) })
 	}
 }
