@@ -47,16 +47,17 @@ func (cmd platformPolicyCmd) Run(ctx context.Context, con *console) error {
 // printPolicy shows what a platform allows and charges.
 func (c *console) printPolicy(w io.Writer, policy api.Policy) {
 	limits := policy.Limits
+	amount := func(fen wallet.Fen) string { return orNumberless(map[bool]string{true: fen.Yuan()}[fen > 0]) } // 0: no limit
 	fmt.Fprintf(w, "%s\t%d\n", c.t("console.policyVersion"), policy.Version)
 	for _, line := range []struct {
 		name  string
 		value string
 	}{
 		{"load-min", limits.LoadMin.Yuan()}, {"load-max", limits.LoadMax.Yuan()}, {"purse-cap", limits.PurseCap.Yuan()},
-		{"purse-cap-named", limits.PurseCapNamed.Yuan()}, {"card-day-count", strconv.Itoa(limits.CardDayCount) + "×"},
-		{"card-day-sum", limits.CardDaySum.Yuan()}, {"account-day-sum", limits.AccountDaySum.Yuan()},
-		{"account-day-sum-one", limits.AccountDaySumOne.Yuan()}, {"device-day-sum", limits.DeviceDaySum.Yuan()},
-		{"weak-life-sum", limits.WeakLifeSum.Yuan()}, {"new-device", limits.NewDeviceSum.Yuan()},
+		{"purse-cap-named", amount(limits.PurseCapNamed)}, {"card-day-count", strconv.Itoa(limits.CardDayCount) + "×"},
+		{"card-day-sum", amount(limits.CardDaySum)}, {"account-day-sum", amount(limits.AccountDaySum)},
+		{"account-day-sum-one", amount(limits.AccountDaySumOne)}, {"device-day-sum", amount(limits.DeviceDaySum)},
+		{"weak-life-sum", amount(limits.WeakLifeSum)}, {"new-device", amount(limits.NewDeviceSum)},
 		{"new-device-time", seconds(limits.NewDeviceS)}, {"declines", strconv.Itoa(limits.Velocity.Declines) + "× ⁄ " + seconds(limits.Velocity.DeclineWindowS)},
 		{"device-cards", strconv.Itoa(limits.Velocity.DeviceCards)}, {"watch-time", seconds(limits.Velocity.WatchS)}, {"grey-time", seconds(limits.Velocity.GreyS)},
 	} {

@@ -14,8 +14,12 @@ import (
 	"walletcompanion/wallet"
 )
 
-// ErrBlacklistNumber means that no blacklist file has this number.
-var ErrBlacklistNumber = errors.New("no blacklist file has this number")
+// ErrBlacklistNumber means that no blacklist file has this number, or that a restore
+// has lost it: the whole list is needed then.
+var ErrBlacklistNumber = errors.New("no blacklist file has this number; take the whole list")
+
+// numbersPerEpoch is how many files an epoch has room for.
+const numbersPerEpoch = 1_000_000
 
 // BlacklistFile is a blacklist file with its detached signature.
 type BlacklistFile struct {
@@ -79,10 +83,13 @@ func (p *Platform) numberBlacklist(tx *Tx) error {
 			changes = append(changes, api.BlacklistLine{ASN: asn})
 		}
 	}
-	if len(changes) == 0 && number > 0 {
+	// A restore loses numbers that shops may hold: those of a new epoch begin where no
+	// lost one is.
+	base := (p.epoch - 1) * numbersPerEpoch
+	if len(changes) == 0 && number > base {
 		return nil
 	}
-	number++
+	number = max(number, base) + 1
 	if err := tx.exec(`INSERT INTO blacklist_numbers (number, made) VALUES (?, ?)`, number, p.now().UnixMilli()); err != nil {
 		return err
 	}
@@ -160,8 +167,9 @@ func readBlacklist(tx *Tx, since int) (api.Blacklist, error) {
 		return list, err
 	}
 	list.Made = time.UnixMilli(made).UTC().Truncate(time.Second)
-	if since < 0 || since > list.Number {
-		return list, ErrBlacklistNumber
+	var found int
+	if known, err := tx.row(`SELECT 1 FROM blacklist_numbers WHERE number = ?`, []any{since}, &found); err != nil || !known && since != 0 {
+		return list, errOr(err, ErrBlacklistNumber)
 	}
 	lines, err := changedCards(tx, since, list.Number)
 	if err != nil {

@@ -51,16 +51,21 @@ func charged(tx *Tx, order, event string) (found *CDR, err error) {
 	return found, err
 }
 
-// charge writes the record of an order's load with the fee that it was granted for. An
-// event without a tariff is no billable one, unless a fee was confirmed for it; a load
-// is charged once, however often its money is held again.
+// charge writes the record of an order whose money is held again, unless one stands:
+// a load is charged once.
 func (p *Platform) charge(tx *Tx, o *order) error {
-	if _, billable := p.policy.Fees.Row(api.FeeEventLoad, o.source); !billable && o.fee == 0 {
-		return nil
-	}
 	standing, err := charged(tx, o.id, api.FeeEventLoad)
 	if err != nil || standing != nil {
 		return err
+	}
+	return p.chargeAnew(tx, o)
+}
+
+// chargeAnew writes the record of a load with the fee that it was granted for. An event
+// without a tariff is no billable one, unless a fee was confirmed for it.
+func (p *Platform) chargeAnew(tx *Tx, o *order) error {
+	if _, billable := p.policy.Fees.Row(api.FeeEventLoad, o.source); !billable && o.fee == 0 {
+		return nil
 	}
 	return p.record(tx, CDR{Order: o.id, Party: o.user, Event: api.FeeEventLoad, Source: o.source, BaseFen: o.amount, Version: p.policy.Fees.Version, FeeFen: o.fee})
 }

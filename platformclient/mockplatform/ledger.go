@@ -101,7 +101,7 @@ func (p *Platform) hold(tx *Tx, o *order) error {
 	if err != nil {
 		return err
 	}
-	return p.charge(tx, o)
+	return p.chargeAnew(tx, o)
 }
 
 // postLoaded moves the held money to the purse float and the fee to income.

@@ -163,10 +163,13 @@ func (l listing) shown() string {
 // standing is where a subject stands now; a grey listing whose time is over is ended.
 // k is nil for what is no card.
 func (p *Platform) standing(tx *Tx, kind rules.Subject, subject string, k *card) (found listing, err error) {
-	if k != nil {
-		found, err = cardListing(tx, k)
-	} else {
+	switch {
+	case k == nil:
 		found, err = readListing(tx, kind, subject)
+	case k.grey || k.state == cardBlack:
+		found, err = cardListing(tx, k)
+	default: // most cards are on no list, and the card itself says so
+		return listing{kind: kind, subject: k.asn.String(), standing: rules.Clear}, nil
 	}
 	if err != nil || !found.over(p.now()) {
 		return found, err

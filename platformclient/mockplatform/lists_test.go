@@ -222,6 +222,29 @@ func TestLists_BlacklistForShops(t *testing.T) {
 	})
 }
 
+// A restore loses numbers that shops may hold: they never stand for another list, and
+// changes after a lost one are refused.
+func TestLists_BlacklistAfterARestore(t *testing.T) {
+	w := newWorld(t)
+	k, c := w.card(serial, virtualcard.Spec{Balance: 1000}), w.teller(testPhone)
+	_, first := w.opened(0)
+	backup := w.backup()
+	w.list(c, k, rules.SubjectCard, rules.ListFraud)
+	_, lost := w.opened(0)
+	require.Equal(t, 2, lost.Number)
+	w.restore(backup)
+	w.clock = w.clock.Add(time.Hour)
+	_, restored := w.opened(0)
+	require.Greater(t, restored.Number, lost.Number)
+	require.Empty(t, restored.Lines)
+	_, err := w.p.Blacklist(t.Context(), lost.Number)
+	require.ErrorIs(t, err, ErrBlacklistNumber)
+	_, changes := w.opened(first.Number)
+	after, err := first.Apply(changes)
+	require.NoError(t, err)
+	require.Equal(t, restored, after)
+}
+
 // The signature is over the bytes of the file: nobody else's list passes for it.
 func TestLists_BlacklistOfAnotherPlatform(t *testing.T) {
 	w, other := newWorld(t), newWorld(t)

@@ -135,6 +135,9 @@ func (l *loading) checkVelocity() (*refusal, error) {
 		return nil, nil
 	}
 	device, day := l.c.sender.device, businessDay(l.p.now())
+	if err := l.tx.exec(`DELETE FROM device_cards WHERE device = ? AND day < ?`, device, day); err != nil {
+		return nil, err
+	}
 	err := l.tx.exec(`INSERT INTO device_cards (device, day, asn) VALUES (?, ?, ?) ON CONFLICT (device, day, asn) DO NOTHING`,
 		device, day, l.card.asn.String())
 	if err != nil {

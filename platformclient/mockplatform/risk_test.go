@@ -239,7 +239,7 @@ func TestRisk_OwnLimits(t *testing.T) {
 	require.Equal(t, wallet.Fen(20000), *set(w.newKey(), new(wallet.Fen(20000)), "").UserDay)
 	c.order(k, 20001).init().refusedWith(api.CodeLimitAccountSum)
 
-	refused(api.CodeLimitNeedsPassword, w.newKey(), api.LimitsChange{Day: new(wallet.Fen(20001))})
+	require.Equal(t, api.CodeLimitNeedsPassword, codeOf(t, c.post(api.PathLimits, w.newKey(), api.LimitsChange{Day: new(wallet.Fen(20001))})))
 	refused(api.CodeLimitNeedsPassword, w.newKey(), api.LimitsChange{}) // taking it away is raising it
 	require.Nil(t, set(w.newKey(), new(wallet.Fen(20001)), "not it"))
 	refused(api.CodeLimitTooHigh, w.newKey(), api.LimitsChange{Day: new(wallet.Fen(500001))})
