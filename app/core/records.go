@@ -125,11 +125,13 @@ func (c *Core) FindOrders(ctx context.Context, selection OrderSelection, limit i
 	}
 	seen := map[string]bool{}
 	found.Lines, found.More, found.Stale = c.platformLines(ctx, selection, limit, stages, seen)
+	whole := found.Stale == nil && !found.More && selection == OrderSelection{}
 	for _, entry := range entries {
 		line := lineOfEntry(entry)
-		// What the platform has given a number it lists itself, where it fits.
-		unheard := entry.Order == "" || found.Stale != nil
-		if unheard && !seen[entry.Key] && selection.fits(line) {
+		if seen[entry.Key] || !selection.fits(line) {
+			continue
+		}
+		if whole || found.Stale != nil || c.onlyHere(ctx, entry) {
 			found.Lines = append(found.Lines, line)
 		}
 	}
@@ -138,6 +140,25 @@ func (c *Core) FindOrders(ctx context.Context, selection OrderSelection, limit i
 		found.Lines, found.More = found.Lines[:limit], true
 	}
 	return found, nil
+}
+
+// onlyHere tells whether the platform does not list an order because it does not know
+// it, as after a restore, and not because it does not fit there. Only what may still
+// hold money is asked about.
+func (c *Core) onlyHere(ctx context.Context, entry wallet.Entry) bool {
+	if entry.Order == "" {
+		return true
+	}
+	if entry.Stage.Final() {
+		return false
+	}
+	one := api.Selection{Order: entry.Order, Limit: 1}
+	if entry.IsPurchase() {
+		page, err := c.Platform.FindPurchases(ctx, one)
+		return err == nil && len(page.Purchases) == 0
+	}
+	page, err := c.Platform.FindOrders(ctx, one)
+	return err == nil && len(page.Orders) == 0
 }
 
 // platformLines asks the platform for the newest loads and purchases that fit.
