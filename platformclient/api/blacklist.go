@@ -73,12 +73,17 @@ func (b Blacklist) Encode() ([]byte, error) {
 	made := b.Made.UTC().Truncate(time.Second)
 	fmt.Fprintf(&out, "H|%s|%s|%d|%d|%s|%s|%s\n", blacklistName, blacklistForm, b.Number, b.Since, kind,
 		made.In(businessZone).Format("20060102"), made.Format(time.RFC3339))
+	out.Grow(len(b.Lines) * 40) // a million lines need no formatting of their own
 	for _, line := range b.Lines {
-		action := "R"
 		if line.Listed {
-			action = "A"
+			out.WriteString("D|A|")
+		} else {
+			out.WriteString("D|R|")
 		}
-		fmt.Fprintf(&out, "D|%s|%s|%s\n", action, line.ASN, line.Cause)
+		out.WriteString(line.ASN.String())
+		out.WriteByte('|')
+		out.WriteString(line.Cause)
+		out.WriteByte('\n')
 	}
 	sum := sha256.Sum256(out.Bytes())
 	fmt.Fprintf(&out, "T|%d|%s\n", len(b.Lines), hex.EncodeToString(sum[:]))

@@ -1,16 +1,15 @@
 package mockplatform
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"slices"
+	"fmt"
+	"strconv"
 	"time"
 
 	"walletcompanion/platformclient/api"
-	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
 )
 
@@ -28,13 +27,12 @@ type BlacklistFile struct {
 	Count           int
 }
 
-// refusedByShops are the states of a card that no shop may take, with the cause that
-// the file names where no list tells a better one.
-var refusedByShops = map[string]rules.ListEvent{
-	cardBlack:  rules.ListFraud,
-	"LOST":     rules.ListLoss,
-	"REPLACED": rules.ListLoss,
-}
+// shopsRefuse are the cards that shops must not take now, with the cause. What knows no
+// list may have changed a card: its state counts, and names the cause where no list
+// tells a better one.
+const shopsRefuse = `SELECT c.asn AS asn, CASE WHEN c.state <> 'BLACK' THEN 'LOSS' ELSE COALESCE(l.cause, 'FRAUD') END AS cause FROM cards c
+	LEFT JOIN lists l ON l.kind = 'card' AND l.subject = c.asn AND l.standing = 'BLACK' AND l.cause <> ''
+	WHERE c.state IN ('BLACK', 'LOST', 'REPLACED')`
 
 // Blacklist writes the file for terminals in shops: the whole list, or with since the
 // changes after that number. A list that has not changed keeps its number, so that the
@@ -64,89 +62,48 @@ func (p *Platform) Blacklist(ctx context.Context, since int) (BlacklistFile, err
 // numberBlacklist compares the cards with what shops were told last. Whoever changed a
 // card, and how, does not matter: a difference makes a new number.
 func (p *Platform) numberBlacklist(tx *Tx) error {
-	now, err := listedCards(tx)
-	if err != nil {
+	var number int
+	if _, err := tx.row(`SELECT COALESCE(MAX(number), 0) FROM blacklist_numbers`, nil, &number); err != nil {
 		return err
-	}
-	number, told, err := toldCards(tx)
-	if err != nil {
-		return err
-	}
-	var changes []api.BlacklistLine
-	for asn, cause := range now {
-		if before, known := told[asn]; !known || before != cause {
-			changes = append(changes, api.BlacklistLine{ASN: asn, Listed: true, Cause: cause})
-		}
-	}
-	for asn := range told {
-		if _, still := now[asn]; !still {
-			changes = append(changes, api.BlacklistLine{ASN: asn})
-		}
 	}
 	// A restore loses numbers that shops may hold: those of a new epoch begin where no
 	// lost one is.
 	base := (p.epoch - 1) * numbersPerEpoch
-	if len(changes) == 0 && number > base {
-		return nil
-	}
-	number = max(number, base) + 1
-	if err := tx.exec(`INSERT INTO blacklist_numbers (number, made) VALUES (?, ?)`, number, p.now().UnixMilli()); err != nil {
+	next := max(number, base) + 1
+	listed, err := tx.changed(`INSERT INTO blacklist_changes (number, asn, listed, cause) SELECT ?, r.asn, 1, r.cause FROM (`+shopsRefuse+`) AS r
+		LEFT JOIN blacklist_told t ON t.asn = r.asn WHERE t.asn IS NULL OR t.cause <> r.cause`, next)
+	if err != nil {
 		return err
 	}
-	for _, line := range changes {
-		if err := tx.exec(`INSERT INTO blacklist_changes (number, asn, listed, cause) VALUES (?, ?, ?, ?)`,
-			number, line.ASN.String(), line.Listed, line.Cause); err != nil {
+	gone, err := tx.changed(`INSERT INTO blacklist_changes (number, asn, listed, cause) SELECT ?, t.asn, 0, '' FROM blacklist_told t
+		LEFT JOIN cards c ON c.asn = t.asn WHERE c.asn IS NULL OR c.state NOT IN ('BLACK', 'LOST', 'REPLACED')`, next)
+	if err != nil || listed+gone == 0 && number > base {
+		return err
+	}
+	for _, statement := range []string{
+		`DELETE FROM blacklist_told WHERE asn IN (SELECT asn FROM blacklist_changes WHERE number = ? AND listed = 0)`,
+		`INSERT INTO blacklist_told (asn, cause) SELECT asn, cause FROM blacklist_changes WHERE number = ? AND listed <> 0
+			ON CONFLICT (asn) DO UPDATE SET cause = excluded.cause`,
+	} {
+		if err := tx.exec(statement, next); err != nil {
 			return err
 		}
 	}
-	return p.audit(tx, "platform", "blacklist", "", "")
-}
-
-// listedCards are the cards that shops must not take now, with the cause.
-func listedCards(tx *Tx) (map[wallet.ASN]string, error) {
-	listed := map[wallet.ASN]string{}
-	err := tx.each(`SELECT c.asn, c.state, COALESCE(l.cause, '') FROM cards c
-		LEFT JOIN lists l ON l.kind = 'card' AND l.subject = c.asn AND l.standing = 'BLACK'
-		WHERE c.state NOT IN ('ISSUED', 'ACTIVE')`, nil, func(rows *sql.Rows) error {
-		var text, state, cause string
-		if err := rows.Scan(&text, &state, &cause); err != nil {
-			return err
-		}
-		otherwise, refused := refusedByShops[state]
-		if !refused {
-			return nil
-		}
-		if cause == "" || state != cardBlack {
-			cause = string(otherwise)
-		}
-		asn, err := wallet.ParseASN(text)
-		listed[asn] = cause
+	if err := tx.exec(`INSERT INTO blacklist_numbers (number, made) VALUES (?, ?)`, next, p.now().UnixMilli()); err != nil {
 		return err
-	})
-	return listed, err
+	}
+	return p.audit(tx, "platform", "blacklist", strconv.Itoa(next), fmt.Sprintf("%d listed, %d gone", listed, gone))
 }
 
-// toldCards is what the file of the newest number says; number 0: there is none yet.
-func toldCards(tx *Tx) (number int, told map[wallet.ASN]string, err error) {
-	if _, err = tx.row(`SELECT COALESCE(MAX(number), 0) FROM blacklist_numbers`, nil, &number); err != nil {
-		return number, nil, err
+// changedCards are the cards that changed after one number, as they stand at the newest,
+// in the order of their serials; after 0: those that stand on the list.
+func changedCards(tx *Tx, after int) (lines []api.BlacklistLine, err error) {
+	query, args := `SELECT asn, 1, cause FROM blacklist_told ORDER BY asn`, []any(nil)
+	if after > 0 {
+		query, args = `SELECT a.asn, a.listed, a.cause FROM blacklist_changes a WHERE a.number > ?
+			AND NOT EXISTS (SELECT 1 FROM blacklist_changes b WHERE b.asn = a.asn AND b.number > a.number) ORDER BY a.asn`, []any{after}
 	}
-	lines, err := changedCards(tx, 0, number)
-	told = map[wallet.ASN]string{}
-	for _, line := range lines {
-		if line.Listed {
-			told[line.ASN] = line.Cause
-		}
-	}
-	return number, told, err
-}
-
-// changedCards are the cards that changed after one number and up to another, as they
-// stood at the end, in the order of their serials.
-func changedCards(tx *Tx, after, upTo int) (lines []api.BlacklistLine, err error) {
-	err = tx.each(`SELECT a.asn, a.listed, a.cause FROM blacklist_changes a WHERE a.number > ? AND a.number <= ?
-		AND NOT EXISTS (SELECT 1 FROM blacklist_changes b WHERE b.asn = a.asn AND b.number > a.number AND b.number <= ?)
-		ORDER BY a.asn`, []any{after, upTo, upTo}, func(rows *sql.Rows) error {
+	err = tx.each(query, args, func(rows *sql.Rows) error {
 		var text string
 		var line api.BlacklistLine
 		if err := rows.Scan(&text, &line.Listed, &line.Cause); err != nil {
@@ -171,15 +128,7 @@ func readBlacklist(tx *Tx, since int) (api.Blacklist, error) {
 	if known, err := tx.row(`SELECT 1 FROM blacklist_numbers WHERE number = ?`, []any{since}, &found); err != nil || !known && since != 0 {
 		return list, errOr(err, ErrBlacklistNumber)
 	}
-	lines, err := changedCards(tx, since, list.Number)
-	if err != nil {
-		return list, err
-	}
-	for _, line := range lines {
-		if line.Listed || since > 0 {
-			list.Lines = append(list.Lines, line)
-		}
-	}
-	slices.SortFunc(list.Lines, func(a, b api.BlacklistLine) int { return bytes.Compare(a.ASN[:], b.ASN[:]) })
-	return list, nil
+	var err error
+	list.Lines, err = changedCards(tx, since)
+	return list, err
 }

@@ -2,8 +2,10 @@ package mockplatform
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 	"time"
 
@@ -161,6 +163,20 @@ func TestLists_ByThemselves(t *testing.T) {
 	w.check()
 }
 
+// Haste is forgiven in a day, but shortens no longer stay that something worse began.
+func TestLists_HasteShortensNothing(t *testing.T) {
+	w := newWorld(t)
+	k, c := w.card(serial, virtualcard.Spec{}), w.teller(testPhone)
+	day, month := w.clock.AddDate(0, 0, 1), w.clock.AddDate(0, 0, 30)
+	require.Equal(t, day, w.list(c, k, rules.SubjectUser, rules.ListVelocity).until)
+	require.Equal(t, month, w.list(c, k, rules.SubjectUser, rules.ListChargeback).until)
+	require.Equal(t, month, w.list(c, k, rules.SubjectUser, rules.ListVelocity).until)
+	require.Zero(t, w.list(c, k, rules.SubjectUser, rules.ListFraud).until)
+	black := w.list(c, k, rules.SubjectUser, rules.ListVelocity)
+	require.Equal(t, rules.Black, black.standing)
+	require.Equal(t, rules.ListFraud, black.cause)
+}
+
 // opened reads a blacklist file as a shop would.
 func (w *world) opened(since int) (BlacklistFile, api.Blacklist) {
 	w.t.Helper()
@@ -243,6 +259,28 @@ func TestLists_BlacklistAfterARestore(t *testing.T) {
 	after, err := first.Apply(changes)
 	require.NoError(t, err)
 	require.Equal(t, restored, after)
+}
+
+// TestBench_Blacklist measures the export of a million cards; the aim is 10 s.
+func TestBench_Blacklist(t *testing.T) {
+	if os.Getenv("WALLET_BENCH") == "" {
+		t.Skip("a measurement: ./dev bench")
+	}
+	w := newWorld(t)
+	w.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)
+		INSERT INTO cards (asn, user, state, profile) SELECT printf('%020X', i), '', 'BLACK', 'pboc-ep' FROM n`)
+	for _, name := range []string{"first", "unchanged"} {
+		began := time.Now()
+		made, err := w.p.Blacklist(t.Context(), 0)
+		require.NoError(t, err)
+		require.Equal(t, 1_000_000, made.Count)
+		exported := time.Since(began)
+		began = time.Now()
+		_, err = api.OpenBlacklist(w.p.signerKeys(), made.File, made.Signature)
+		require.NoError(t, err)
+		fmt.Printf("bench: blacklist of 10^6 cards, %s export|%.1f s|-|%.0f MB|read and verified in %.1f s|≤ 10 s\n", name,
+			exported.Seconds(), float64(len(made.File))/1e6, time.Since(began).Seconds())
+	}
 }
 
 // The signature is over the bytes of the file: nobody else's list passes for it.

@@ -65,13 +65,18 @@ CREATE TABLE blacklist_numbers (
     made   INTEGER NOT NULL
 );
 CREATE TABLE blacklist_changes (
-    number INTEGER NOT NULL REFERENCES blacklist_numbers (number),
+    number INTEGER NOT NULL,
     asn    TEXT NOT NULL,
     listed INTEGER NOT NULL,
     cause  TEXT NOT NULL,
     PRIMARY KEY (asn, number)
 ) WITHOUT ROWID;
 CREATE INDEX blacklist_changes_number ON blacklist_changes (number);
+-- What the newest number says.
+CREATE TABLE blacklist_told (
+    asn   TEXT PRIMARY KEY,
+    cause TEXT NOT NULL
+) WITHOUT ROWID;
 
 -- Charging records. A reversal has the fee below zero and names what it reverses.
 CREATE TABLE cdrs (
