@@ -276,6 +276,7 @@ func (w *world) timePasses(*computer) {
 		w.settleDoubtful()
 	}
 	if w.luck.IntN(20) == 0 {
+		w.corner.upload()
 		time.Sleep(56 * 24 * time.Hour)
 		count, err := w.platform.SuspendOld(ctx())
 		w.must(err)
