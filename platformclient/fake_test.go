@@ -261,7 +261,7 @@ func (p *fakePlatform) session(s seen) api.SessionAnswer {
 	p.refresh = fmt.Sprintf("refresh-%d", p.sessions)
 	answer := api.SessionAnswer{AccessToken: token, AccessExpires: time.Now().Add(15 * time.Minute), Refresh: p.refresh,
 		Device: "D1", User: "U1", Phone: testPhone, Cards: []api.Card{{State: "ACTIVE"}}, Nonce: p.nonce, Epoch: p.epoch,
-		Policy: p.sign(wallet.DomainPolicy, api.Policy{Version: 1, Expires: time.Now().Add(time.Hour), FeeFen: 0}),
+		Policy: p.sign(wallet.DomainPolicy, api.Policy{Version: 1, Expires: time.Now().Add(time.Hour)}),
 		Scripts: []wallet.Signed{
 			p.sign(wallet.DomainScript, wallet.Script{Name: "load-open", Profile: "pboc", Version: 1}),
 			p.sign(wallet.DomainScript, wallet.Script{Name: "purchase-open", Profile: "pboc", Version: 3}),

@@ -162,7 +162,7 @@ type Platform interface {
 
 	AddCard(ctx context.Context, request api.CardRequest) (api.Card, error)
 	Account(ctx context.Context) (api.Account, error)
-	Statement(ctx context.Context, from, to time.Time, kind string) (api.Statement, error)
+	Records
 	Orders(ctx context.Context) (api.Orders, error)
 	// Requests counts since login, in the transport, without repeats under one key.
 	Requests() int

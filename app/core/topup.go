@@ -113,16 +113,16 @@ func (c *Core) confirmLoad(ctx context.Context, purse wallet.Purse, ask TopUpAsk
 	if err != nil {
 		return wallet.Order{}, script, money{}, err
 	}
-	limits := session.Policy.Limits
+	most := capOf(session, purse.ASN)
 	after := purse.Balance + ask.Amount
-	if limits.PurseCap > 0 && after > limits.PurseCap {
-		return wallet.Order{}, script, money{}, &Failure{Code: "CAP_EXCEEDED", Detail: map[string]any{"capFen": limits.PurseCap, "balanceFen": purse.Balance}}
+	if most > 0 && after > most {
+		return wallet.Order{}, script, money{}, &Failure{Code: "CAP_EXCEEDED", Detail: map[string]any{"capFen": most, "balanceFen": purse.Balance}}
 	}
 	source := ask.Source
 	if source == "" {
 		source = "main"
 	}
-	order := wallet.Order{ASN: purse.ASN, Amount: ask.Amount, Fee: session.Policy.FeeFen, Source: source, Cap: limits.PurseCap}
+	order := wallet.Order{ASN: purse.ASN, Amount: ask.Amount, Fee: session.Policy.LoadFee(source, ask.Amount), Source: source, Cap: most}
 	plan, err := c.planMoney(ctx, ask, order.Amount+order.Fee)
 	if err != nil {
 		return order, script, plan, err

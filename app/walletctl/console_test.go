@@ -332,7 +332,7 @@ func TestCandidates(t *testing.T) {
 		want  []string
 	}{
 		{[]string{"--", "to"}, []string{"topup"}},
-		{[]string{"--", "platform", "b"}, []string{"backup"}},
+		{[]string{"--", "platform", "b"}, []string{"backup", "blacklist"}},
 		{[]string{"--", "--json", "card", ""}, []string{"new", "serve", "view"}},
 		{[]string{"--", "topup", "--amo"}, []string{"--amount"}},
 		{[]string{"--", "--lang", ""}, []string{"en", "zh"}},

@@ -70,6 +70,7 @@ type commands struct {
 	Faults    faultsCmd     `cmd:"" help:"Named faults."`
 	Version   versionCmd    `cmd:"" help:"Build facts."`
 	Help      helpCmd       `cmd:"" help:"Show help, also of one command."`
+	Limits    limitsCmd     `cmd:"" help:"What may still be paid, and when it resets; day limits of one's own."`
 
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh, fish or powershell."`
 	Complete   completeCmd   `cmd:"" name:"complete" hidden:"" help:"Words that may come next; completion scripts call it."`

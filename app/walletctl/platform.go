@@ -25,6 +25,10 @@ type platformCmd struct {
 	Advance   platformAdvanceCmd    `cmd:"" help:"Move the clock of a demo platform forward, also while another process serves it."`
 	Phone     platformPhoneStateCmd `cmd:"" name:"phone-state" help:"What the operator tells of a phone number (BOSS)."`
 	Check     platformCheckCmd      `cmd:"" help:"Audit the books, also while another process serves them."`
+	Policy    platformPolicyCmd     `cmd:"" help:"Limits and fees: show or change them."`
+	CDR       platformCDRCmd        `cmd:"" name:"cdr" help:"Charging records."`
+	Blacklist platformBlacklistCmd  `cmd:"" help:"The list of cards that shops must not take, numbered and signed."`
+	Report    platformReportCmd     `cmd:"" help:"Top-ups of a business day, compared with the ledger."`
 	Backup    platformBackupCmd     `cmd:"" help:"Take a snapshot of a live platform."`
 	Restore   platformRestoreCmd    `cmd:"" help:"Restore a snapshot; starts a new epoch."`
 }
@@ -83,6 +87,9 @@ func (cmd platformServeCmd) Run(ctx context.Context, con *console) error {
 		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
 	}
 	defer server.Close()
+	if platform.Profile().Demo {
+		con.policyLines(platform.Policy())
+	}
 	fmt.Fprintf(con.out, "ready %s ca=%s\n", server.URL, server.ProfileFile)
 	<-ctx.Done()
 	return nil
@@ -126,6 +133,7 @@ type platformIssueCmd struct {
 	Dir        string `required:"" type:"path" placeholder:"DIR"`
 	Serial     string `required:"" placeholder:"HEX"`
 	ExportKeys string `name:"export-keys" required:"" placeholder:"FILE"`
+	Named      bool   `help:"The issuer knows who holds the card: it may hold more."`
 }
 
 func (cmd platformIssueCmd) Run(ctx context.Context, con *console) error {
@@ -139,6 +147,9 @@ func (cmd platformIssueCmd) Run(ctx context.Context, con *console) error {
 	}
 	defer platform.Close()
 	keys, err := platform.IssueCard(ctx, asn)
+	if err == nil && cmd.Named {
+		err = platform.NameCard(ctx, asn)
+	}
 	if err != nil {
 		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
 	}

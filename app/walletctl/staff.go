@@ -25,6 +25,7 @@ type staffCmd struct {
 	Reject    staffRejectCmd    `cmd:"" help:"Reject a proposal."`
 	Account   staffAccountCmd   `cmd:"" help:"State of an account: freeze, thaw, loss, change of number, SIM or owner, tier."`
 	Cards     staffCardsCmd     `cmd:"" help:"Loss and replacement of cards."`
+	Lists     staffListsCmd     `cmd:"" help:"Grey and black list: show, add, remove with two persons."`
 	Companion staffCompanionCmd `cmd:"" help:"Register or remove a phone number's companion."`
 	Service   staffServiceCmd   `cmd:"" help:"Close or open the wallet service."`
 	CashIn    staffCashInCmd    `cmd:"" name:"cash-in" help:"Book cash that was counted at the counter."`

@@ -140,6 +140,7 @@ func (c *console) printAccount(program *wire.Program, account api.Account, err e
 			"accountDaySumFen": account.Limits.AccountDaySum, "deviceDaySumFen": account.Limits.DeviceDaySum,
 			"loadedTodayFen": account.LoadedToday, "resets": account.LimitsReset.In(shanghai).Format(time.RFC3339),
 		},
+		"limitStates": limitObjects(account.LimitStates),
 	}}
 	return c.print(object, func(w io.Writer) {
 		c.demoMark(w, program.IsDemo())
@@ -150,6 +151,8 @@ func (c *console) printAccount(program *wire.Program, account api.Account, err e
 			row{"console.mainAccount", c.yuan(account.Main)},
 			row{"console.held", c.yuan(account.Held)})
 		c.printStanding(w, false, account.Standing, account.StateUntil)
+		fmt.Fprintln(w)
+		c.printLimitTable(w, account.LimitStates)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"walletcompanion/app/core"
+	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform"
 	"walletcompanion/wallet"
 )
@@ -32,8 +33,12 @@ func (p *Program) DemoPhone() string {
 func (p *Program) openDemo(ctx context.Context) (err error) {
 	p.bank = NewOwnBank(p.demoDir, p.bankFaults())
 	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks(), Now: p.demoClock(), Bank: p.bank.Partner}
+	fresh := !mockplatform.Exists(p.demoDir)
 	if p.Demo, err = mockplatform.Open(config); err != nil {
 		return err
+	}
+	if fresh {
+		p.tellPolicy(p.Demo.Policy())
 	}
 	known, err := p.Demo.KnowsPhone(ctx, demoPhone)
 	if err != nil {
@@ -50,6 +55,15 @@ func (p *Program) openDemo(ctx context.Context) (err error) {
 	p.profile = p.Demo.Profile()
 	p.profile.URL = p.server.URL
 	return p.backupDemo(ctx)
+}
+
+// tellPolicy says what a new demo allows and charges (protocol §2.14).
+func (p *Program) tellPolicy(policy api.Policy) {
+	limits := policy.Limits
+	p.notice("console.demoPolicy", map[string]any{
+		"Min": limits.LoadMin.Yuan(), "Max": limits.LoadMax.Yuan(), "Cap": limits.PurseCap.Yuan(), "CardDay": limits.CardDaySum.Yuan(),
+		"AccountDay": limits.AccountDaySum.Yuan(), "Fee": policy.LoadFee("main", 100_00).Yuan(),
+	})
 }
 
 // demoClock is the platform's clock. The fault of a late result lets it run ahead.

@@ -20,10 +20,10 @@ const (
 	PathRefresh       = "/v1/session/refresh"     // POST RefreshRequest → SessionAnswer
 	PathSessionEnd    = "/v1/session/end"         // POST {} → {}
 	PathAccount       = "/v1/account"             // GET → Account
-	PathStatement     = "/v1/statement"           // GET ?from=&to=&type= → Statement
+	PathStatement     = "/v1/statement"           // GET ?from=&to=&type=&min=&max=&text=&order=&limit=&cursor= → Statement
 	PathCards         = "/v1/cards"               // POST CardRequest → Card; GET → []Card
 	PathPending       = "/v1/cards/{asn}/pending" // GET → PendingAnswer
-	PathLoads         = "/v1/loads"               // POST LoadRequest → LoadAnswer; GET → Orders
+	PathLoads         = "/v1/loads"               // POST LoadRequest → LoadAnswer; GET ?from=&to=&state=&open=&min=&max=&text=&order=&card=&limit=&cursor= → Orders
 	PathLoad          = "/v1/loads/{id}"          // GET → LoadAnswer
 	PathAbandon       = "/v1/loads/{id}/abandon"  // POST {} → LoadAnswer; id is the key here
 	PathResult        = "/v1/loads/{id}/result"   // POST ResultRequest → LoadAnswer
@@ -140,23 +140,11 @@ type SessionAnswer struct {
 
 // Policy is what the platform allows (domain wallet/policy/1); see Limits.
 type Policy struct {
-	Version    int        `json:"version"`
-	Expires    time.Time  `json:"expires"`
-	Limits     Limits     `json:"limits"`
-	FeeFen     wallet.Fen `json:"fee_fen"`     // per load from the main account
-	LoadRefuse []string   `json:"load_refuse"` // card profiles that may not be loaded
-}
-
-// Limits that concern loads, in fen (protocol §2.14). A day is the business day
-// of Asia/Shanghai.
-type Limits struct {
-	PurseCap      wallet.Fen `json:"purse_cap"`
-	LoadMin       wallet.Fen `json:"load_min"`
-	LoadMax       wallet.Fen `json:"load_max"`
-	CardDayCount  int        `json:"card_day_count"`
-	CardDaySum    wallet.Fen `json:"card_day_sum"`
-	AccountDaySum wallet.Fen `json:"account_day_sum"`
-	DeviceDaySum  wallet.Fen `json:"device_day_sum"` // 0: none
+	Version    int       `json:"version"`
+	Expires    time.Time `json:"expires"`
+	Limits     Limits    `json:"limits"`
+	Fees       FeeTable  `json:"fees"`
+	LoadRefuse []string  `json:"load_refuse"` // card profiles that may not be loaded
 }
 
 // Card is a card of the account.
@@ -171,6 +159,7 @@ type Card struct {
 	StateSince *time.Time `json:"state_since,omitempty"` //
 	StateUntil *time.Time `json:"state_until,omitempty"` // it ends by itself then
 	Allowed    []string   `json:"allowed,omitempty"`     // load, pay, credit-in, query, complete, cancel, evidence
+	Named      bool       `json:"named,omitempty"`       // the issuer knows its holder: a higher cap
 }
 
 // CardRequest adds a card: the MAC1 over a leased terminal number proves
@@ -267,16 +256,18 @@ type Account struct {
 	LimitsReset time.Time  `json:"limits_reset"`
 	Cards       []Card     `json:"cards"`
 
-	Standing   string     `json:"standing"`              // what gives the state: FROZEN_BY_USER, FROZEN_BY_STAFF, or the state
-	StateSince *time.Time `json:"state_since,omitempty"` //
-	StateUntil *time.Time `json:"state_until,omitempty"` // it ends by itself then
-	By         string     `json:"by,omitempty"`          // who laid it: user, staff, operator, platform
-	Allowed    []string   `json:"allowed"`               // load, pay, credit-in, query, complete, cancel, evidence
+	Standing    string       `json:"standing"`              // what gives the state: FROZEN_BY_USER, FROZEN_BY_STAFF, or the state
+	StateSince  *time.Time   `json:"state_since,omitempty"` //
+	StateUntil  *time.Time   `json:"state_until,omitempty"` // it ends by itself then
+	By          string       `json:"by,omitempty"`          // who laid it: user, staff, operator, platform
+	Allowed     []string     `json:"allowed"`               // load, pay, credit-in, query, complete, cancel, evidence
+	LimitStates []LimitState `json:"limit_states"`          // limits of the account and this device, with what is used up
 }
 
-// Statement lists postings on the main account, newest first.
+// Statement is a page of postings on the main account, newest first.
 type Statement struct {
 	Lines []StatementLine `json:"lines"`
+	Page  PageInfo        `json:"page"`
 }
 
 // StatementLine is one posting.
@@ -288,9 +279,10 @@ type StatementLine struct {
 	Order   string     `json:"order,omitempty"`
 }
 
-// Orders lists the person's load orders, newest first.
+// Orders is a page of the person's load orders, newest first.
 type Orders struct {
-	Orders []Order `json:"orders"`
+	Orders []Order  `json:"orders"`
+	Page   PageInfo `json:"page"`
 }
 
 // Order is one line of "where is my money".

@@ -34,7 +34,7 @@ const (
 
 // Tiers of an account: what is known of its person.
 const (
-	TierWeak     = "weak"      // the phone number alone
+	TierWeak     = "weak"      // weak real-name (弱实名): the phone number alone; the one with limits of its own
 	TierRealName = "real-name" // a document was checked at the counter
 	TierDemo     = "demo"      // made by a demo; counts as real-name
 )

@@ -186,6 +186,7 @@ type CheckReport struct {
 
 	FundingCheck
 	BankCheck
+	UnchargedFen wallet.Fen `json:"unchargedFen"` // loads whose fee and charging records differ
 
 	Cards []CardCheck `json:"cards"`
 }
@@ -202,7 +203,7 @@ type CardCheck struct {
 // OK tells whether the books are in order.
 func (r CheckReport) OK() bool {
 	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen+r.ReturningFen && r.ReturnUnbookedFen == 0 &&
-		r.UnpostedFen == 0 && r.FundingUnbookedFen == 0 && r.FloatFen == 0 && r.AuditChain == "ok"
+		r.UnpostedFen == 0 && r.FundingUnbookedFen == 0 && r.FloatFen == 0 && r.UnchargedFen == 0 && r.AuditChain == "ok"
 }
 
 // Check audits the books in one snapshot, also while another process serves.
@@ -227,6 +228,7 @@ func (p *Platform) Check(ctx context.Context) (CheckReport, error) {
 			{&report.MerchantPayableFen, `SELECT COALESCE(SUM(amount), 0) FROM postings WHERE account LIKE 'merchant-payable:%'`},
 			{&report.UnpostedFen, unpostedQuery},
 			{&report.FloatFen, floatQuery},
+			{&report.UnchargedFen, unchargedQuery},
 		} {
 			if _, err := tx.row(sum.query, nil, sum.target); err != nil {
 				return err

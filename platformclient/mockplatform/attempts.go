@@ -276,14 +276,26 @@ func (s *settling) facts() (rules.Order, error) {
 	switch {
 	case s.held != nil:
 		facts.CompleteRefused = s.held.code
-	case s.card.grey:
-		facts.CompleteRefused = api.CodeCardState
 	case s.card.typeRefused || s.p.profileRefused(o.profile):
 		facts.CompleteRefused = api.CodeCardTypeRefused
 	default:
-		facts.CompleteRefused, err = s.p.moneyRefused(s.tx, payer.phone, s.companion, s.c.sender.thumbprint)
+		facts.CompleteRefused, err = s.completeRefused(payer)
 	}
 	return facts, err
+}
+
+// completeRefused gives the code why the payer may not complete the order: what staff
+// has closed or bound, and the lists. Limits are not asked: it is no new load.
+func (s *settling) completeRefused(payer *account) (string, error) {
+	code, err := s.p.moneyRefused(s.tx, payer.phone, s.companion, s.c.sender.thumbprint)
+	if err != nil || code != "" {
+		return code, err
+	}
+	refused, err := s.p.listRefusal(s.tx, rules.UseComplete, payer.id, s.c.sender.device, s.card)
+	if err != nil || refused == nil {
+		return "", err
+	}
+	return refused.code, nil
 }
 
 // decide asks the rules and carries their decision out.
@@ -439,7 +451,7 @@ func (s *settling) suspend(decision rules.Decision) (reply, error) {
 		if err := s.p.holdAgain(s.tx, o, false); err != nil {
 			return reply{}, err
 		}
-		if err := s.p.moveCard(s.tx, s.card, states.ValueCreated); err != nil {
+		if _, _, err := s.p.meetCard(s.tx, s.card, rules.ListValueCreated, "platform", o.id); err != nil {
 			return reply{}, err
 		}
 	}

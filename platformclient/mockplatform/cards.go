@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
@@ -118,14 +119,15 @@ type card struct {
 	excess       wallet.Fen
 	wrongDay     string
 	wrongs       int
+	named        bool // the issuer knows its holder
 }
 
 func findCard(tx *Tx, asn wallet.ASN) (*card, error) {
 	k := &card{asn: asn}
 	var opening sql.NullInt64
-	found, err := tx.row(`SELECT user, state, grey, type_refused, profile, opening, floor_seq, restored_seq, touched_epoch, excess, wrong_day, wrongs
+	found, err := tx.row(`SELECT user, state, grey, type_refused, profile, opening, floor_seq, restored_seq, touched_epoch, excess, wrong_day, wrongs, named
 		FROM cards WHERE asn = ?`, []any{asn.String()}, &k.user, &k.state, &k.grey, &k.typeRefused, &k.profile, &opening, &k.floor,
-		&k.restoredSeq, &k.touchedEpoch, &k.excess, &k.wrongDay, &k.wrongs)
+		&k.restoredSeq, &k.touchedEpoch, &k.excess, &k.wrongDay, &k.wrongs, &k.named)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -150,19 +152,23 @@ func saveCard(tx *Tx, k *card) error {
 }
 
 // countWrongMAC1 counts; the fifth of a day makes the card GREY: no loads until
-// staff or time clear it, evidence as ever.
+// staff or 30 clean days clear it, evidence as ever. Each further one begins the clean
+// days anew.
 func (p *Platform) countWrongMAC1(tx *Tx, k *card) error {
 	if today := businessDay(p.now()); k.wrongDay != today {
 		k.wrongDay, k.wrongs = today, 0
 	}
 	k.wrongs++
-	if k.wrongs >= wrongMAC1PerDay && !k.grey {
-		k.grey = true
+	if k.wrongs < wrongMAC1PerDay {
+		return saveCard(tx, k)
+	}
+	if !k.grey && k.state != cardBlack {
 		if err := p.alarm(tx, "CARD_GREY", k.asn.Masked()); err != nil {
 			return err
 		}
 	}
-	return saveCard(tx, k)
+	_, _, err := p.meetCard(tx, k, rules.ListWrongMACs, "platform", "")
+	return err
 }
 
 // seen notes what a verified MAC1 proves: the counter, which becomes the floor, and
@@ -276,7 +282,7 @@ func (p *Platform) compareShadow(tx *Tx, k *card, authenticated, unposted wallet
 		}
 		return p.alarm(tx, "CARD_RECOVER", k.asn.Masked())
 	}
-	if err := p.moveCard(tx, k, states.ValueCreated); err != nil {
+	if _, _, err := p.meetCard(tx, k, rules.ListValueCreated, "platform", ""); err != nil {
 		return err
 	}
 	return p.alarm(tx, "VALUE_CREATED", k.asn.Masked())
@@ -379,14 +385,14 @@ func (p *Platform) takeLease(tx *Tx, device, key string, asn wallet.ASN, tid wal
 
 func cardsOf(tx *Tx, user string) ([]api.Card, error) {
 	cards := []api.Card{}
-	err := tx.each(`SELECT c.asn, c.state, c.profile, COALESCE((SELECT o.id FROM orders o WHERE o.asn = c.asn AND o.`+isOpen+`), ''),
+	err := tx.each(`SELECT c.asn, c.state, c.profile, c.named, COALESCE((SELECT o.id FROM orders o WHERE o.asn = c.asn AND o.`+isOpen+`), ''),
 		COALESCE(l.label, ''), COALESCE(l.since, 0), COALESCE(l.until, 0), COALESCE(l.written, 0)
 		FROM cards c LEFT JOIN card_life l ON l.asn = c.asn WHERE c.user = ? ORDER BY c.asn`, []any{user}, func(rows *sql.Rows) error {
 		var one api.Card
 		var asn string
 		var life cardLife
 		var since, until, written int64
-		if err := rows.Scan(&asn, &one.State, &one.Profile, &one.OpenOrder, &life.label, &since, &until, &written); err != nil {
+		if err := rows.Scan(&asn, &one.State, &one.Profile, &one.Named, &one.OpenOrder, &life.label, &since, &until, &written); err != nil {
 			return err
 		}
 		life.since, life.until, life.written = momentOf(since), momentOf(until), momentOf(written)

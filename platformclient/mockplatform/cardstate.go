@@ -199,7 +199,7 @@ func (l cardLife) show(one *api.Card) {
 
 // cardShown is one card as its owner sees it.
 func cardShown(tx *Tx, k *card) (api.Card, error) {
-	one := api.Card{ASN: k.asn, State: k.state, Profile: k.profile}
+	one := api.Card{ASN: k.asn, State: k.state, Profile: k.profile, Named: k.named}
 	life, err := findCardLife(tx, k.asn)
 	life.show(&one)
 	return one, err

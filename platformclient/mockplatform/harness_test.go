@@ -349,7 +349,7 @@ func (c *teller) order(k *chip, amount wallet.Fen) *topUp {
 }
 
 func (c *teller) orderAs(k *chip, amount wallet.Fen, profile string) *topUp {
-	order := &topUp{c: c, k: k, profile: profile, core: api.OrderCore{ASN: k.ASN(), Amount: amount, Fee: c.w.p.policy.FeeFen, Source: "main", Key: c.w.newKey()}}
+	order := &topUp{c: c, k: k, profile: profile, core: api.OrderCore{ASN: k.ASN(), Amount: amount, Fee: c.w.p.policy.LoadFee("main", amount), Source: "main", Key: c.w.newKey()}}
 	order.request = api.LoadRequest{
 		Amount: amount, Fee: order.core.Fee, Source: "main", Card: api.LoadCard{ASN: k.ASN(), KeyIndex: 1, Profile: profile},
 		PaySeal: order.seal(c.w.p.Profile().DemoCredentials.PaymentPassword),

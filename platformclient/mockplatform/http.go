@@ -89,6 +89,8 @@ func (p *Platform) routes() http.Handler {
 	handle("POST", api.PathStaffReject, authStaff, rejectDecision)
 	handle("POST", api.PathStaffCompanions, authStaff, changeCompanion)
 	handle("POST", api.PathStaffServices, authStaff, changeService)
+	p.limitRoutes(handle)
+	p.listRoutes(handle)
 	handle("POST", api.PathShopOrders, authMerchant, createShopOrder)
 	handle("GET", api.PathShopOrder, authMerchant, showShopOrder)
 	p.stateRoutes(handle)

@@ -92,12 +92,16 @@ func balance(tx *Tx, account string) (wallet.Fen, error) {
 	return wallet.Fen(sum), err
 }
 
-// hold reserves amount and fee of a granted order.
+// hold reserves amount and fee of a granted order, and charges the fee.
 func (p *Platform) hold(tx *Tx, o *order) error {
 	total := o.amount + o.fee
-	return p.post(tx, transfer{kind: "load-hold", order: o.id, legs: []leg{
+	err := p.post(tx, transfer{kind: "load-hold", order: o.id, legs: []leg{
 		{mainAccount(o.user), -total}, {heldAccount(o.user), total},
 	}})
+	if err != nil {
+		return err
+	}
+	return p.chargeAnew(tx, o)
 }
 
 // postLoaded moves the held money to the purse float and the fee to income.
@@ -110,9 +114,13 @@ func (p *Platform) postLoaded(tx *Tx, o *order) error {
 // releaseHold gives amount and fee back to the payer's main account.
 func (p *Platform) releaseHold(tx *Tx, o *order) error {
 	total := o.amount + o.fee
-	return p.post(tx, transfer{kind: "load-void", order: o.id, legs: []leg{
+	err := p.post(tx, transfer{kind: "load-void", order: o.id, legs: []leg{
 		{heldAccount(o.user), -total}, {mainAccount(o.user), total},
 	}})
+	if err != nil {
+		return err
+	}
+	return p.uncharge(tx, o)
 }
 
 // holdAgain reserves the money of an order that a restore lost, or that turned out
@@ -128,9 +136,13 @@ func (p *Platform) holdAgain(tx *Tx, o *order, fromPerson bool) error {
 		}
 		covered = min(main, total)
 	}
-	return p.post(tx, transfer{kind: "recovery", order: o.id, legs: []leg{
+	err := p.post(tx, transfer{kind: "recovery", order: o.id, legs: []leg{
 		{mainAccount(o.user), -covered}, {accountRecovery, covered - total}, {heldAccount(o.user), total},
 	}})
+	if err != nil {
+		return err
+	}
+	return p.charge(tx, o)
 }
 
 // The transfers that take value off a card.

@@ -81,6 +81,9 @@ func (p *Platform) decideLoad(tx *Tx, load *loading) (reply, error) {
 	if err := p.audit(tx, c.sender.user, "load-declined", c.key, found.code); err != nil {
 		return reply{}, err
 	}
+	if err := p.noteDecline(tx, c.sender.user, c.sender.device, found.code); err != nil {
+		return reply{}, err
+	}
 	if found.code == api.CodeTIDUsed || found.code == api.CodeLeaseInvalid {
 		return answer, nil
 	}
@@ -115,7 +118,8 @@ type loading struct {
 // proved on the way (floor, random, opening balance) is kept either way.
 func (l *loading) check() (*refusal, error) {
 	for _, step := range []func() (*refusal, error){
-		l.checkAccount, l.checkService, l.checkCard, l.checkAnswers, l.checkMAC1, l.checkCounter, l.checkLimits, l.checkPassword, l.checkBalance,
+		l.checkAccount, l.checkService, l.checkCard, l.checkAnswers, l.checkMAC1, l.checkCounter, // what the request is
+		l.checkLimits, l.checkLists, l.checkVelocity, l.checkShadow, l.checkPassword, l.checkBalance, // whether it may
 	} {
 		if found, err := step(); err != nil || found != nil {
 			return found, err
@@ -134,7 +138,7 @@ func (l *loading) checkAccount() (found *refusal, err error) {
 	switch {
 	case l.request.Source != "main":
 		return refuse(api.CodeSourceRefused), nil
-	case l.request.Fee != l.p.policy.FeeFen:
+	case l.request.Fee != l.p.policy.LoadFee(l.request.Source, l.request.Amount):
 		return refuse(api.CodeFeeChanged), nil
 	}
 	// After a restore, money waits for the touch of a card whose lost loads are known.
@@ -163,9 +167,6 @@ func (l *loading) checkCard() (found *refusal, err error) {
 	}
 	if found, err := l.p.cardRefusal(l.tx, l.card, l.account.id, actLoad); err != nil || found != nil {
 		return found, errors.Join(err, l.lookAtReplaced())
-	}
-	if l.card.grey {
-		return refuse(api.CodeCardState), nil
 	}
 	if l.card.typeRefused || l.p.profileRefused(l.request.Card.Profile) || l.p.profileRefused(l.card.profile) {
 		return refuse(api.CodeCardTypeRefused), nil
@@ -267,10 +268,11 @@ func (l *loading) checkCounter() (*refusal, error) {
 	return refuse(code), nil
 }
 
-func (l *loading) checkLimits() (*refusal, error) {
+// makeOrder is what the grant will enter, once everything has passed.
+func (l *loading) makeOrder() error {
 	id, err := l.p.newOrderID(l.tx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	profile := l.card.profile
 	if asked, _ := profileNamed(l.request.Card.Profile); profile == "" || asked.sharedCounter {
@@ -281,7 +283,7 @@ func (l *loading) checkLimits() (*refusal, error) {
 		keyIndex: l.request.Card.KeyIndex, amount: l.request.Amount, fee: l.request.Fee, source: l.request.Source,
 		state: wallet.StateGranted, attempt: 1, probeEpoch: l.p.epoch, created: l.p.now(),
 	}
-	return l.p.checkLimits(l.tx, l.order, l.answer.balance)
+	return nil
 }
 
 // openedSeal is what a payment seal held.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
@@ -176,7 +177,11 @@ func (y *paying) checkCard() (found *purchaseRefusal, err error) {
 	if _, known := profileNamed(y.request.Card.Profile); !known || y.card.typeRefused {
 		return refusePurchase(api.CodeCardTypeRefused), nil
 	}
-	return nil, nil
+	listed, err := y.p.listRefusal(y.tx, rules.UsePurchase, y.account.id, y.c.sender.device, y.card)
+	if err != nil || listed == nil {
+		return nil, err
+	}
+	return &purchaseRefusal{listed.code, wallet.PurchaseStatement{RetryAfter: listed.state.RetryAfter}}, nil
 }
 
 // checkOpen: a load that is not settled would hide a debit, and a second purchase

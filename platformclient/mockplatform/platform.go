@@ -114,7 +114,12 @@ func DefaultPolicy() api.Policy {
 		Limits: api.Limits{
 			PurseCap: 100000, LoadMin: 1000, LoadMax: 50000,
 			CardDayCount: 5, CardDaySum: 100000, AccountDaySum: 500000,
+			PurseCapNamed: 500000, AccountDaySumOne: 100000, WeakLifeSum: 100000, NewDeviceSum: 20000, NewDeviceS: 24 * 60 * 60,
+			Velocity: api.Velocity{Declines: 3, DeclineWindowS: 10 * 60, DeviceCards: 3, WatchS: 24 * 60 * 60, GreyS: 30 * 24 * 60 * 60},
 		},
+		Fees: api.FeeTable{Version: 1, Rows: []api.FeeRow{
+			{Event: api.FeeEventLoad, Source: "main"}, {Event: api.FeeEventLoad, Source: "bank"}, {Event: api.FeeEventLoad, Source: "voucher"},
+		}},
 		LoadRefuse: []string{profileShanghai},
 	}
 }
@@ -142,9 +147,6 @@ func Open(config Config) (*Platform, error) {
 		config.AtOnce = defaultAtOnce
 	}
 	p.hashing, p.work, p.logins = make(chan struct{}, 2), newGate(config.AtOnce), newGate(loginsAtOnce)
-	if config.Policy != nil {
-		p.policy = *config.Policy
-	}
 	var err error
 	if p.secrets, p.sealer, err = loadSecrets(config.Dir, config.Demo); err != nil {
 		return nil, err
@@ -171,6 +173,9 @@ func Open(config Config) (*Platform, error) {
 	}
 	p.sources = p.fundingSources()
 	p.banks.open, p.banks.transport = config.Bank, config.BankTransport
+	if err := p.loadPolicy(context.Background()); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	p.handler = p.routes()
 	if p.scripts, err = p.signScripts(); err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -285,17 +290,13 @@ func setMeta(tx *Tx, name, value string) error {
 	return tx.exec(`INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
 }
 
-// shanghai is the zone of business days and of card times. It has had no summer
-// time since 1991, so that no zone file is needed.
-var shanghai = time.FixedZone("Asia/Shanghai", 8*60*60)
+// shanghai is the zone of business days and of card times.
+var shanghai = rules.Shanghai
 
 func businessDay(moment time.Time) string { return moment.In(shanghai).Format("20060102") }
 
 // nextDay is when the business day's limits reset.
-func nextDay(moment time.Time) time.Time {
-	local := moment.In(shanghai)
-	return time.Date(local.Year(), local.Month(), local.Day()+1, 0, 0, 0, 0, shanghai)
-}
+func nextDay(moment time.Time) time.Time { return rules.NextDay(moment) }
 
 // The card profiles that this platform knows, by the names of the purse's own list.
 const (

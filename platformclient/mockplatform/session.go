@@ -182,8 +182,9 @@ func (p *Platform) addDevice(tx *Tx, user string, request api.DeviceRequest, pub
 			err = tx.exec(`DELETE FROM device_journals WHERE device = ?`, answer.Device)
 		}
 		if err == nil {
-			err = tx.exec(`UPDATE devices SET user = ?, name = ?, state = ?, last_used = ? WHERE device = ?`,
-				user, request.DeviceName, stateActive, now, answer.Device)
+			// In the hands of another account it is a new device.
+			err = tx.exec(`UPDATE devices SET enrolled = CASE WHEN user = ? THEN enrolled ELSE ? END, user = ?, name = ?, state = ?, last_used = ?
+				WHERE device = ?`, user, now, user, request.DeviceName, stateActive, now, answer.Device)
 		}
 	} else {
 		answer.Device = p.newID("D")

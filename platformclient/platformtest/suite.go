@@ -99,7 +99,7 @@ func Run(t *testing.T, start func(t *testing.T) Subject) {
 		{"token belongs to its device", testForeignToken},
 		{"form of requests", testForm},
 	}
-	for _, c := range slices.Concat(cases, purchaseCases, staffCases, stateCases, fundingCases, bankCases) {
+	for _, c := range slices.Concat(cases, purchaseCases, staffCases, stateCases, fundingCases, bankCases, recordCases) {
 		t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, start)) })
 	}
 }
@@ -216,7 +216,7 @@ func checkLists(w *world, number string, order wallet.Order) {
 	require.GreaterOrEqual(w.t, found, 0)
 	require.Equal(w.t, order.Key, orders.Orders[found].Key)
 	require.Equal(w.t, wallet.StateLoaded, orders.Orders[found].State)
-	statement, err := w.client.Statement(w.t.Context(), time.Time{}, time.Time{}, "")
+	statement, err := w.client.FindStatement(w.t.Context(), api.Selection{})
 	require.NoError(w.t, err)
 	var moved wallet.Fen
 	for _, line := range statement.Lines {
@@ -242,7 +242,7 @@ func testReplay(w *world) {
 		require.Equal(w.t, first.Status, status)
 		require.Equal(w.t, string(first.AnswerBody), string(body), "the second answer is the stored bytes")
 	}
-	require.Equal(w.t, before-w.amount-w.client.Session().Policy.FeeFen, w.main(), "money was held once")
+	require.Equal(w.t, before-w.amount-w.client.Session().Policy.LoadFee("main", w.amount), w.main(), "money was held once")
 }
 
 func testKeyReused(w *world) {

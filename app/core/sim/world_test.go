@@ -221,12 +221,20 @@ var honestVariants = []string{
 	virtualcard.Slow, virtualcard.SameRandom, virtualcard.SharedCounter,
 }
 
+// simFees are the tariffs of worlds: none, flat ones, and one by rate.
+func simFees(choice int) api.FeeTable {
+	if choice < 3 {
+		return api.FlatFee(wallet.Fen(choice * 50))
+	}
+	return api.FeeTable{Version: 1, Rows: []api.FeeRow{{Event: api.FeeEventLoad, Source: "main", BaseFen: 3, RateBP: 37, MinFen: 5, MaxFen: 500}}}
+}
+
 // build makes platform, persons, cards and computers.
 func (w *world) build() {
 	time.Sleep(time.Until(time.Date(2026, 3, 15, 1, 30, 45, 0, time.UTC)))
 	w.luck = rand.New(w.stream(2000))
 	w.policy = mockplatform.DefaultPolicy()
-	w.policy.FeeFen = wallet.Fen(w.luck.IntN(3) * 50)
+	w.policy.Fees = simFees(w.luck.IntN(4))
 	if w.luck.IntN(4) > 0 { // most worlds have room for many loads
 		w.policy.Limits = api.Limits{PurseCap: 50_000_00, LoadMin: 1, LoadMax: 2_000_00}
 	}
@@ -250,7 +258,7 @@ func (w *world) build() {
 	if withRogue {
 		w.addRogue()
 	}
-	w.say("world: fee %d, restores %v, rogue %v", w.policy.FeeFen, w.mayRestore, withRogue)
+	w.say("world: policy %+v, restores %v, rogue %v", w.policy, w.mayRestore, withRogue)
 }
 
 // showCards lets each card prove its counter once, as cards do when they are added to
