@@ -20,10 +20,11 @@ const (
 	PathCardFound    = "/v1/cards/{asn}/found"   // POST FoundRequest → Card
 )
 
-// Purposes of SMS codes for these routes.
+// What an SMS code for these routes is asked for (SMSRequest.Purpose).
 const (
-	PurposeThaw  = "thaw"  // thaw, found
-	PurposeClose = "close" // close
+	SMSThaw  = "thaw"
+	SMSFound = "loss"
+	SMSClose = "close"
 )
 
 // Kinds of losses.
@@ -55,7 +56,7 @@ type LossRequest struct {
 	Kind string `json:"kind"` // oral, written
 }
 
-// FoundRequest lifts a loss that was only told (purpose thaw).
+// FoundRequest lifts a loss that was only told (purpose loss).
 type FoundRequest struct {
 	SMS SMSCode `json:"sms"`
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,7 +133,7 @@ func TestCard_LostOnesStay(t *testing.T) {
 	c.must(http.StatusOK, c.onCard(api.PathCardLoss, k, api.LossRequest{Kind: api.LossOral}), nil)
 	refusedAs(t, api.CodeCardState, c.onCard(api.PathCardRemove, k, struct{}{}))
 	refusedAs(t, api.CodeCardState, c.onCard(api.PathCardResume, k, struct{}{}))
-	wrong := api.FoundRequest{SMS: api.SMSCode{CodeID: c.code(api.PurposeThaw).CodeID, Code: "no"}}
+	wrong := api.FoundRequest{SMS: api.SMSCode{CodeID: c.code(api.SMSFound).CodeID, Code: "no"}}
 	refusedAs(t, api.CodeSMSCodeWrong, c.onCard(api.PathCardFound, k, wrong))
 	refusedAs(t, api.CodeBadRequest, c.onCard(api.PathCardLoss, k, api.LossRequest{Kind: "maybe"}))
 	c.must(http.StatusOK, c.freeze(nil), nil)
@@ -272,6 +273,41 @@ func TestCard_Replacement(t *testing.T) {
 	require.Equal(t, 1, found, "the alarm is raised once")
 	refusedAs(t, api.CodeCardState, c.addCard(lost))
 	c.cardState(lost, "REPLACED")
+	w.check()
+}
+
+// However many confirm at once, the balance moves once.
+func TestCard_ReplacementMovesOnce(t *testing.T) {
+	w := newWorld(t)
+	c, _, _, _, _, told := w.replaced()
+	w.clock = w.clock.Add(uploadWindow + time.Second)
+	proposed := w.staff("mei2", api.RoleClerk).proposed(told.Replacement, api.TargetMoved)
+	before := w.balance(mainAccount(c.session.User))
+	var bosses []person
+	for _, name := range []string{"lin2", "wu", "he", "qian"} {
+		bosses = append(bosses, w.staff(name, api.RoleSupervisor))
+	}
+	requests := []*http.Request{}
+	for _, boss := range bosses {
+		path := strings.Replace(api.PathStaffConfirm, "{id}", proposed.Proposal, 1)
+		requests = append(requests, boss.request(http.MethodPost, path, w.newKey(), mustJSON(t, api.StaffReason{Reason: "seen"})))
+	}
+	var group sync.WaitGroup
+	answers := make([]*httptest.ResponseRecorder, len(bosses))
+	for i, boss := range bosses {
+		group.Go(func() { answers[i] = boss.do(requests[i]) })
+	}
+	group.Wait()
+	confirmed := 0
+	for _, answer := range answers {
+		if answer.Code == http.StatusOK {
+			confirmed++
+			continue
+		}
+		refusedAs(t, api.CodeProposalClosed, answer)
+	}
+	require.Equal(t, 1, confirmed)
+	require.Equal(t, wallet.Fen(4000), w.balance(mainAccount(c.session.User))-before)
 	w.check()
 }
 
