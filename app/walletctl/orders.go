@@ -152,7 +152,7 @@ func (c *console) printOrders(w io.Writer, object ordersObject, lines []core.Ord
 			one, two, next = c.named("console.bank.returnState.", string(each.State)), c.sourceName(each.Source), c.t("console.bank.returnNext."+each.Next)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", local(lines[i].Created), c.t("console.kind."+each.Kind), orNumberless(each.Order),
-			padded(each.AmountFen.Yuan(), amountWidth), one, two, next)
+			padded(amountOrDash(each.AmountFen), amountWidth), one, two, next)
 	}
 	if object.More {
 		fmt.Fprintln(w, c.t("console.moreLines"))
