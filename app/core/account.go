@@ -46,8 +46,9 @@ func (c *Core) Statement(ctx context.Context, from, to time.Time, kind string) (
 const addCardAmount wallet.Fen = 1
 
 // AddCard binds the card on the reader to the account: its MAC1 over a leased
-// terminal number proves that it is here, and with which balance.
-func (c *Core) AddCard(ctx context.Context) (api.Card, error) {
+// terminal number proves that it is here, and with which balance. pin is asked where
+// the card wants its PIN first; nil: nobody knows it.
+func (c *Core) AddCard(ctx context.Context, pin func(triesLeft int) ([]byte, error)) (api.Card, error) {
 	if err := c.connect(ctx); err != nil {
 		return api.Card{}, err
 	}
@@ -65,7 +66,9 @@ func (c *Core) AddCard(ctx context.Context) (api.Card, error) {
 	}
 	var steps []wallet.StepResult
 	err = c.withCard(ctx, func(session reader.Session, _ reader.Info) (err error) {
-		steps, _, err = c.desk(session).OpenForCard(ctx, purse.ASN, purse.Profile, script, lease.TID)
+		desk := c.desk(session)
+		desk.PIN = pin
+		steps, _, err = desk.OpenForCard(ctx, purse.ASN, purse.Profile, script, lease.TID)
 		return err
 	})
 	if err != nil {

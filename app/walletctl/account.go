@@ -193,15 +193,17 @@ func (cardsListCmd) Run(ctx context.Context, con *console) error {
 	})
 }
 
-type cardsAddCmd struct{}
+type cardsAddCmd struct {
+	PasswordStdin bool `name:"password-stdin" help:"Read a card PIN from standard input."`
+}
 
-func (cardsAddCmd) Run(ctx context.Context, con *console) error {
+func (cmd cardsAddCmd) Run(ctx context.Context, con *console) error {
 	program, err := con.open(ctx, true)
 	if err != nil {
 		return err
 	}
 	defer program.Close()
-	card, err := program.Core.AddCard(ctx)
+	card, err := program.Core.AddCard(ctx, con.pin(program, cmd.PasswordStdin))
 	if err != nil {
 		return err
 	}

@@ -317,6 +317,11 @@ func (s *settling) compareBooks() error {
 	if s.proof.MAC1 == nil || !s.proof.MAC1.Valid {
 		return nil
 	}
+	if s.c.sender.nonce == "" {
+		// The grant alone authenticates such evidence, and no nonce bounds its age: it may
+		// tell of a balance that the card has long spent.
+		return nil
+	}
 	return s.p.compareShadow(s.tx, s.card, s.answer.balance, unposted, s.p.answered())
 }
 

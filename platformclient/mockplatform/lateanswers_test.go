@@ -2,6 +2,7 @@ package mockplatform
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,4 +128,29 @@ func (w *world) cardState(k *chip) string {
 		return err
 	}))
 	return state
+}
+
+// An answer over a load's probe that arrives when its session has long ended is
+// authenticated by the grant alone and may be of any age. What the card paid since does
+// not make it a forgery.
+func TestLoad_LateAnswerWithoutNonceIsNoForgery(t *testing.T) {
+	w := newWorld(t)
+	k := w.card(serial, virtualcard.Spec{Balance: 5000})
+	c := w.teller(testPhone)
+	c.known(k)
+	script, grant := c.order(k, 1000).init().granted()
+	open := openOf(grant)
+	late := c.request(http.MethodPost, strings.Replace(api.PathAttempts, "{id}", grant.Order, 1), w.newKey(), mustJSON(t, api.AttemptRequest{
+		Attempt: 1, Intent: wallet.IntentSettle, Open: k.open(c.scripts[profilePBOC], open.Amount, open.ProbeTID), Grant: &script.Grant,
+	}))
+	answer, _ := c.evidence(k, open, wallet.IntentCancel)
+	require.Equal(t, wallet.StateVoided, c.stateOf(answer).State)
+	granted, bought := c.pay(k, w.shopOrder(1234), 1234).authorised()
+	require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(bought, nil, k.debit(granted))).State)
+
+	w.clock = w.clock.Add(26 * time.Hour)
+	require.Equal(t, wallet.StateVoided, c.stateOf(c.do(late)).State)
+	require.Equal(t, cardActive, w.cardState(k))
+	require.Empty(t, w.alarms())
+	w.check()
 }

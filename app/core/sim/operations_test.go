@@ -26,6 +26,7 @@ func (w *world) operations() []operation {
 		{"topup", 60, func(w *world, c *computer) { w.someCard(c); w.topUp(c) }},
 		{"pay", 34, func(w *world, c *computer) { w.someCard(c); w.pay(c) }},
 		{"unload", 8, func(w *world, c *computer) { w.someCard(c); w.unload(c) }},
+		{"redeem", 8, (*world).redeem},
 		{"corner shop", 6, (*world).payOffline},
 		{"upload", 2, func(w *world, c *computer) { w.corner.upload() }},
 		{"callbacks", 4, func(w *world, c *computer) { w.tellMerchants() }},
@@ -35,7 +36,7 @@ func (w *world) operations() []operation {
 		{"second process", 3, func(w *world, c *computer) { w.someCard(c); c.beside(w.anything) }},
 		{"flush outbox", 8, func(w *world, c *computer) { _, err := c.core.FlushOutbox(ctx()); w.note(err) }},
 		{"query", 3, (*world).query},
-		{"add card", 2, func(w *world, c *computer) { w.someCard(c); _, err := c.core.AddCard(ctx()); w.note(err) }},
+		{"add card", 2, func(w *world, c *computer) { w.someCard(c); _, err := c.core.AddCard(ctx(), c.pin); w.note(err) }},
 		{"orders", 2, func(w *world, c *computer) { _, stale := c.core.Orders(ctx(), false); w.note(stale) }},
 		{"logout", 1, func(w *world, c *computer) { w.note(c.core.Logout(ctx())) }},
 		{"restart", 3, func(w *world, c *computer) { c.restart(false) }},
@@ -276,6 +277,7 @@ func (w *world) timePasses(*computer) {
 		w.settleDoubtful()
 	}
 	if w.luck.IntN(20) == 0 {
+		w.corner.upload()
 		time.Sleep(56 * 24 * time.Hour)
 		count, err := w.platform.SuspendOld(ctx())
 		w.must(err)

@@ -164,7 +164,7 @@ func (w *world) byUser(user string) *person {
 // MAC2, else as held. Money that a restore forgot is on the card without having been
 // charged, until its grant and TAC come back.
 func (w *world) checkPerson(p *person, b books, credited, debited map[string]wallet.Fen) {
-	has, should := b.accounts["main:"+p.user], p.paid+p.opening
+	has, should := b.accounts["main:"+p.user], p.paid+p.opening+w.redeemed(p)
 	spent, inFlight := w.spentOf(p, b, debited)
 	for _, k := range w.chips {
 		if k.owner == p {
@@ -284,6 +284,7 @@ func (w *world) checkQuiet() {
 		}
 	}
 	w.checkPurchasesQuiet(b, staff)
+	w.checkFundingsQuiet()
 	w.checkCards(staff)
 	for _, k := range w.chips {
 		for _, c := range k.credits {
@@ -298,6 +299,9 @@ func (w *world) checkQuiet() {
 		entries, err := c.store.Entries(ctx(), core.EntryFilter{OpenOnly: true})
 		w.must(err)
 		for _, entry := range entries {
+			if entry.IsFunding() {
+				continue // checkFundingsQuiet has looked
+			}
 			order, known := b.orders[entry.Order]
 			payer := order.user
 			if entry.IsPurchase() {

@@ -82,6 +82,7 @@ type world struct {
 	// which the card opened its purchase.
 	authorised map[wallet.TerminalNumber]wallet.PurchaseGrant
 	late       []lateRequest
+	vouchers   []voucher
 	downFor    int // requests that find the network cut
 	dieAt      string
 	rescued    int // times that staff had to be called
@@ -245,6 +246,7 @@ func (w *world) build() {
 		w.computers = append(w.computers, newComputer(w, i, w.persons[owner]))
 	}
 	w.showCards()
+	w.addVouchers()
 	if withRogue {
 		w.addRogue()
 	}
@@ -261,7 +263,7 @@ func (w *world) showCards() {
 			}
 			w.login(c)
 			c.place(k)
-			_, err := c.core.AddCard(ctx())
+			_, err := c.core.AddCard(ctx(), c.pin)
 			w.note(err)
 			break
 		}
