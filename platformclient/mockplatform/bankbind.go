@@ -77,7 +77,7 @@ func bankSerial(prefix, user, key string) string {
 // bankUnreachable is the answer of a request that the bank did not decide. It is not
 // stored: the same key asks again.
 func bankUnreachable() reply {
-	return failure(http.StatusServiceUnavailable, api.CodeBankUnreachable, "the bank does not answer at present")
+	return failure(statusOf(api.CodeBankUnreachable), api.CodeBankUnreachable, refusalText(api.CodeBankUnreachable))
 }
 
 // bankRefusal maps what a bank refuses to our own codes.

@@ -39,6 +39,12 @@ func TestBank_QuickPay(t *testing.T) {
 			state := c.payBank(b, id, 50_00)
 			require.Equal(t, wallet.FundingDone, state.State)
 			require.NotEmpty(t, state.ReceiptBody.Reference)
+			var codes int
+			require.NoError(t, b.p.store.View(context.Background(), func(tx *Tx) error {
+				_, err := tx.row(`SELECT COUNT(*) FROM bank_asks WHERE code <> x''`, nil, &codes)
+				return err
+			}))
+			require.Zero(t, codes, "the code is gone once the bank has decided")
 			require.Equal(t, before+50_00, b.balance(mainAccount(c.session.User)))
 			require.Equal(t, wallet.Fen(1950_00), b.atBank())
 

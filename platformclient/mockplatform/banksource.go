@@ -118,7 +118,19 @@ func (s bankSource) ask(ctx context.Context, f funding) (fundingNews, error) {
 			return fundingNews{event: rules.FundingSilent}, nil // something else happened to it: the next query tells
 		}
 	}
-	return fundingOutcome(f, outcome), nil
+	news := fundingOutcome(f, outcome)
+	if news.event != rules.FundingSilent {
+		err = s.forgetCode(ctx, f.id)
+	}
+	return news, err
+}
+
+// forgetCode drops the code of a payment that the bank has decided: nobody asks for
+// that payment again.
+func (s bankSource) forgetCode(ctx context.Context, funding string) error {
+	return s.p.store.Update(ctx, func(tx *Tx) error {
+		return tx.exec(`UPDATE bank_asks SET code = ? WHERE funding = ? AND code <> ?`, []byte{}, funding, []byte{})
+	})
 }
 
 // first asks for the payment itself.

@@ -95,7 +95,7 @@ func statusOf(code string) int {
 	case "":
 		return http.StatusOK
 	case api.CodeBankUnreachable:
-		return http.StatusServiceUnavailable
+		return http.StatusFailedDependency // another one's failure: this platform is not busy
 	case api.CodeBalanceShort, api.CodeCardBalance, api.CodeBankFunds:
 		return http.StatusPaymentRequired
 	case api.CodePendingLoad, api.CodeStaleCardState, api.CodeTIDUsed, api.CodeLeaseInvalid, api.CodeAbandoned, api.CodeAttemptSuperseded,

@@ -135,7 +135,7 @@ func replaceCard(c *call) (reply, error) {
 	if refusal := firstOf(c.decode(&request), needReason(request.Reason)); refusal != nil {
 		return *refusal, nil
 	}
-	return c.keyed(request, func(tx *Tx) (reply, error) {
+	return c.changeKeyed(request, func(tx *Tx) (reply, error) {
 		lost, fresh, refusal, err := replacementCards(tx, request)
 		if err != nil || refusal != nil {
 			return deref(refusal), err

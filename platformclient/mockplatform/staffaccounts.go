@@ -131,7 +131,7 @@ func actOnAccount(c *call) (reply, error) {
 	if !known {
 		return failure(http.StatusBadRequest, api.CodeBadRequest, "the act is unknown"), nil
 	}
-	return c.keyed(request, func(tx *Tx) (reply, error) {
+	return c.changeKeyed(request, func(tx *Tx) (reply, error) {
 		a, err := findForStaff(tx, request.Phone)
 		if err != nil {
 			return reply{}, err
@@ -375,7 +375,7 @@ func actOnCard(c *call) (reply, error) {
 	if err != nil || !known {
 		return failure(http.StatusBadRequest, api.CodeBadRequest, "the act or the card's serial has another form"), nil
 	}
-	return c.keyed(request, func(tx *Tx) (reply, error) {
+	return c.changeKeyed(request, func(tx *Tx) (reply, error) {
 		k, err := findCard(tx, asn)
 		if err != nil {
 			return reply{}, err

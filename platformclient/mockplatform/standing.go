@@ -31,10 +31,10 @@ func (p *Platform) stateRoutes(handle func(method, path string, auth authFunc, h
 	handle("GET", api.PathStaffReplacements, authStaff, listReplacements)
 }
 
-// keyed runs a change under the idempotency key: what was done is answered again with
+// changeKeyed runs a change under the idempotency key: what was done is answered again with
 // the stored bytes, what was refused may be asked again. core is what must be the same
 // under one key; a seal is not, since each nonce has its own.
-func (c *call) keyed(core any, work func(*Tx) (reply, error)) (reply, error) {
+func (c *call) changeKeyed(core any, work func(*Tx) (reply, error)) (reply, error) {
 	if refusal := c.needKey(); refusal != nil {
 		return *refusal, nil
 	}
@@ -105,7 +105,7 @@ func freezeAccount(c *call) (reply, error) {
 		}
 		change.until = request.Until.UTC()
 	}
-	return c.keyed(request, func(tx *Tx) (reply, error) { return c.changeOwn(tx, change) })
+	return c.changeKeyed(request, func(tx *Tx) (reply, error) { return c.changeOwn(tx, change) })
 }
 
 // loseAccount is POST /v1/account/loss: of the account with all its cards. What is lost
@@ -118,7 +118,7 @@ func loseAccount(c *call) (reply, error) {
 	if request.Kind != api.LossOral && request.Kind != api.LossWritten {
 		return failure(http.StatusBadRequest, api.CodeBadRequest, "a loss is oral or written"), nil
 	}
-	return c.keyed(request, func(tx *Tx) (reply, error) {
+	return c.changeKeyed(request, func(tx *Tx) (reply, error) {
 		change, cardEvent := accountChange{event: states.LossWritten}, states.CardLossWritten
 		if request.Kind == api.LossOral {
 			change, cardEvent = accountChange{event: states.LossReported, until: c.p.now().Add(oralLossLife)}, states.CardLossReported
@@ -195,7 +195,7 @@ func thawAccount(c *call) (reply, error) {
 	if err != nil || refusal != nil {
 		return deref(refusal), err
 	}
-	return c.keyed(request.SMS.CodeID, func(tx *Tx) (reply, error) {
+	return c.changeKeyed(request.SMS.CodeID, func(tx *Tx) (reply, error) {
 		a, refusal, err := check(tx)
 		if err != nil || refusal != nil {
 			return deref(refusal), err
@@ -222,7 +222,7 @@ func closeAccount(c *call) (reply, error) {
 		return deref(refusal), err
 	}
 	core := []any{request.SMS.CodeID, request.WaiveBalance, request.WaivePurse}
-	return c.keyed(core, func(tx *Tx) (reply, error) {
+	return c.changeKeyed(core, func(tx *Tx) (reply, error) {
 		a, refusal, err := check(tx)
 		if err != nil || refusal != nil {
 			return deref(refusal), err
@@ -290,7 +290,7 @@ func (c *call) cardAct(core any, work func(*Tx, *card) (*reply, error)) (reply, 
 	if err != nil {
 		return failure(http.StatusBadRequest, api.CodeBadRequest, "the application serial has another form"), nil
 	}
-	return c.keyed(core, func(tx *Tx) (reply, error) {
+	return c.changeKeyed(core, func(tx *Tx) (reply, error) {
 		k, err := findCard(tx, asn)
 		if err != nil {
 			return reply{}, err
