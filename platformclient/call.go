@@ -424,6 +424,10 @@ func statusError(result answer) *Error {
 	var body api.ErrorBody
 	if json.Unmarshal(result.body, &body) == nil && validCode(body.Error.Code) {
 		failure.Code, failure.Text = body.Error.Code, shorten(body.Error.Text)
+		if seconds := body.Error.RetryAfterS; seconds > 0 { // says more than the header, which every refusal of its status has
+			failure.RetryAfter = time.Duration(min(seconds, 24*3600)) * time.Second
+		}
+		failure.TriesLeft = body.Error.TriesLeft
 	}
 	if failure.Code == api.CodeCompanionRefused {
 		failure.Err = errors.New(failure.Text) // names what this computer shows, which staff can register

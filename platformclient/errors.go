@@ -42,6 +42,7 @@ type Error struct {
 	Sent       bool
 	Status     int           // HTTP status, 0 without an answer
 	RetryAfter time.Duration // what the platform asked to wait, 0 if it said nothing
+	TriesLeft  *int          // before a password is locked; nil where that is not said
 	Err        error
 }
 
@@ -56,6 +57,19 @@ func (e *Error) Error() string {
 
 // ErrorCode is the code, for whoever has one table for the codes of all parts.
 func (e *Error) ErrorCode() string { return e.Code }
+
+// Facts are what a text for people may name: waitS, seconds that the platform asked to
+// wait, and triesLeft.
+func (e *Error) Facts() map[string]any {
+	facts := map[string]any{}
+	if e.RetryAfter > 0 {
+		facts["waitS"] = int(e.RetryAfter / time.Second)
+	}
+	if e.TriesLeft != nil {
+		facts["triesLeft"] = *e.TriesLeft
+	}
+	return facts
+}
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }

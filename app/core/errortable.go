@@ -145,6 +145,10 @@ var ErrorTable = []ErrorInfo{
 	{"BUNDLE_UNREADABLE", ExitUsage},
 	{"REPLAY_NOTHING", ExitUsage},
 	{"REPLAY_DIFFERS", ExitInternal},
+	{"PHONE_REGISTERED", ExitDeclined},
+	{"PASSWORD_WEAK", ExitDeclined},
+	{"AGREEMENT_CHANGED", ExitDeclined},
+	{"SMS_TOO_SOON", ExitDeclined},
 }
 
 // synonyms are other names for a line of the table: those that a wire gives to its
@@ -210,8 +214,8 @@ type Told struct {
 // Tell puts a code into words. detail holds facts that the texts may use:
 // holder, order, wanted and found (text), triesLeft and limit (int), amountFen, limitFen,
 // capFen and balanceFen (wallet.Fen, shown in yuan), resets (time.Time, shown in
-// the business time zone); command, sw and statusKey (text) add what the card's status
-// word means after that command. open adds where the money of an open order is.
+// the business time zone), waitS (int, seconds); command, sw and statusKey (text) add what
+// the card's status word means after that command; reasonKey (text) adds a text. open adds where the money of an open order is.
 func Tell(texts *lang.Localizer, code string, open bool, detail map[string]any) Told {
 	return tellOn(runtime.GOOS, texts, code, open, detail)
 }
@@ -232,6 +236,9 @@ func tellOn(system string, texts *lang.Localizer, code string, open bool, detail
 	}
 	if status, refused := detail["statusKey"].(string); refused && texts.Has(status) {
 		told.Text += separator(texts) + texts.T("error.status", map[string]any{"command": detail["command"], "sw": detail["sw"], "meaning": texts.T(status, nil)})
+	}
+	if reason, given := detail["reasonKey"].(string); given && texts.Has(reason) {
+		told.Text += separator(texts) + texts.T(reason, facts)
 	}
 	if open && InfoOf(code).Exit != ExitOpen {
 		told.Text += separator(texts) + texts.T("error.money.open", facts)

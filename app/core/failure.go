@@ -38,6 +38,9 @@ func (f *Failure) Exit() int { return ExitOf(f.Code, f.Open()) }
 // coded is what errors of the other packages offer: a code of the table.
 type coded interface{ ErrorCode() string }
 
+// factual is what some of them offer besides: facts that the text of the code names.
+type factual interface{ Facts() map[string]any }
+
 // readerCodes gives each class of reader trouble its code.
 var readerCodes = map[reader.Class]string{
 	reader.NoService:    "READER_SERVICE_STOPPED",
@@ -74,7 +77,11 @@ func Explain(err error) *Failure {
 	}
 	var withCode coded // the cause deep inside tells more than "outcome unknown" around it
 	if errors.As(err, &withCode) {
-		return &Failure{Code: InfoOf(withCode.ErrorCode()).Code, Err: err}
+		failure := &Failure{Code: InfoOf(withCode.ErrorCode()).Code, Err: err}
+		if facts, told := withCode.(factual); told {
+			failure.Detail = facts.Facts()
+		}
+		return failure
 	}
 	if code := wallet.CodeOf(err); code != "" {
 		return &Failure{Code: string(code), Detail: statusOf(err), Err: err}

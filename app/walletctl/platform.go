@@ -18,6 +18,7 @@ type platformCmd struct {
 	IssueCard platformIssueCmd     `cmd:"" name:"issue-card" help:"Personalise a card and export its card-level keys (demo platforms only)."`
 	ShopOrder platformShopOrderCmd `cmd:"" name:"shop-order" help:"Make a merchant's order, to be paid with pay."`
 	Staff     platformStaffCmd     `cmd:"" help:"Accounts of staff."`
+	Messages  platformMessagesCmd  `cmd:"" help:"What a telephone would show: notices and SMS codes of a demo."`
 	Check     platformCheckCmd     `cmd:"" help:"Audit the books, also while another process serves them."`
 	Backup    platformBackupCmd    `cmd:"" help:"Take a snapshot of a live platform."`
 	Restore   platformRestoreCmd   `cmd:"" help:"Restore a snapshot; starts a new epoch."`

@@ -14,8 +14,8 @@ import (
 const (
 	PathHello         = "/v1/hello"               // GET → ⟨Hello⟩
 	PathSMSCodes      = "/v1/sms-codes"           // POST SMSRequest → SMSSent
-	PathRegistrations = "/v1/registrations"       // POST
-	PathDevices       = "/v1/devices"             // POST DeviceRequest → DeviceAnswer: signed by the key that it brings
+	PathRegistrations = "/v1/registrations"       // POST Registration → Registered: signed by the key that it brings
+	PathDevices       = "/v1/devices"             // POST DeviceRequest → DeviceAnswer: signed by the key that it brings; GET → Devices
 	PathSession       = "/v1/session"             // POST SessionRequest → SessionAnswer
 	PathRefresh       = "/v1/session/refresh"     // POST RefreshRequest → SessionAnswer
 	PathSessionEnd    = "/v1/session/end"         // POST {} → {}
@@ -42,6 +42,9 @@ const (
 type Error struct {
 	Code string `json:"code"`
 	Text string `json:"text"`
+
+	RetryAfterS int  `json:"retry_after_s,omitempty"` // seconds after which it may succeed
+	TriesLeft   *int `json:"tries_left,omitempty"`    // before a password is locked
 }
 
 // ErrorBody wraps Error.
@@ -61,10 +64,11 @@ type Hello struct {
 // SMSRequest asks for a code by SMS.
 type SMSRequest struct {
 	Phone   string `json:"phone"`
-	Purpose string `json:"purpose"` // register, device, password, bank, thaw
+	Purpose string `json:"purpose"` // register, device, password, bank, thaw, loss
 }
 
-// SMSSent names the code that was sent.
+// SMSSent names the code that was sent. Within ResendAfterS seconds nothing more is
+// sent, and the same code is named again; after them another one voids it.
 type SMSSent struct {
 	CodeID       string `json:"code_id"`
 	ResendAfterS int    `json:"resend_after_s"`

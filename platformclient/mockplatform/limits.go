@@ -114,6 +114,8 @@ var refusalTexts = map[string]string{
 	api.CodeProposalOpen:      "another proposal for this order waits for a second person",
 	api.CodeProposalClosed:    "this proposal was confirmed or rejected already",
 	api.CodeProposalStale:     "the order has changed since it was proposed; look at it again",
+	api.CodePhoneRegistered:   "this phone number has an account already; log in, or reset the password",
+	api.CodeAgreementChanged:  "the agreement has another version now; read it and accept it",
 }
 
 func refusalText(code string) string { return refusalTexts[code] }

@@ -1,7 +1,6 @@
 package mockplatform
 
 import (
-	"crypto/subtle"
 	"net/http"
 	"slices"
 
@@ -273,32 +272,20 @@ func (p *Platform) openPayment(core api.OrderCore, seal []byte) openedSeal {
 // checkPassword compares the six digits. The third wrong try locks until the next
 // business day.
 func (l *loading) checkPassword() (*refusal, error) {
-	now := l.p.now()
-	today, wrongs := businessDay(now), l.account.payWrongs
-	if l.account.payWrongDay != today {
-		wrongs = 0
-	}
-	if wrongs >= payTries {
+	if l.account.payWrongDay == businessDay(l.p.now()) && l.account.payWrongs >= payTries {
 		return lockedUntil(l.p), nil
 	}
 	if !l.password.opened {
 		// A seal of another order tests no password, and costs no try.
 		return refuse(api.CodeDeclined), nil
 	}
-	if subtle.ConstantTimeCompare(l.p.peppered("payment", l.account.paySalt, l.password.digits), l.account.payMAC) == 1 {
-		if l.account.payWrongs == 0 {
-			return nil, nil
-		}
-		return nil, l.tx.exec(`UPDATE users SET pay_wrongs = 0, pay_wrong_day = '' WHERE user = ?`, l.account.id)
-	}
-	wrongs++
-	if err := l.tx.exec(`UPDATE users SET pay_wrongs = ?, pay_wrong_day = ? WHERE user = ?`, wrongs, today, l.account.id); err != nil {
+	left, err := l.p.tryPayment(l.tx, l.account, l.password.digits)
+	if err != nil || left == payRight {
 		return nil, err
 	}
-	left := payTries - wrongs
 	found := &refusal{code: api.CodePasswordWrong, state: wallet.OrderState{WrongsLeft: &left}}
 	if left == 0 {
-		reset := nextDay(now)
+		reset := nextDay(l.p.now())
 		found.state.RetryAfter = &reset
 	}
 	return found, nil
