@@ -360,6 +360,8 @@ func subjectOf(call call) string {
 			return call.key
 		}
 		return ""
+	case api.PathDeviceRevoke, api.PathDeviceRename: // {id} is a computer there
+		return ""
 	}
 	before, after, has := strings.Cut(call.route, "{id}")
 	if !has || len(call.path) < len(before)+len(after) {
