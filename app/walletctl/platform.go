@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"walletcompanion/app/core"
+	"walletcompanion/app/wire"
 	"walletcompanion/platformclient/mockplatform"
 	"walletcompanion/wallet"
 )
@@ -44,12 +45,18 @@ func openPlatformDir(dir string) (*mockplatform.Platform, error) {
 type platformServeCmd struct {
 	Dir    string `required:"" type:"path" placeholder:"DIR"`
 	Listen string `default:"127.0.0.1:0" placeholder:"HOST:PORT"`
+
+	SMSSpool string `name:"sms-spool" type:"existingdir" placeholder:"DIR" help:"Also put messages as files into this folder, for a gateway that sends SMS."`
 }
 
 func (cmd platformServeCmd) Run(ctx context.Context, con *console) error {
-	platform, err := openPlatformDir(cmd.Dir)
+	config := mockplatform.Config{Dir: cmd.Dir, Demo: true}
+	if cmd.SMSSpool != "" {
+		config.SMS = wire.SMSSpool{Dir: cmd.SMSSpool, Texts: con.texts}
+	}
+	platform, err := mockplatform.Open(config)
 	if err != nil {
-		return err
+		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
 	}
 	defer platform.Close()
 	server, err := platform.Serve(ctx, cmd.Listen)
