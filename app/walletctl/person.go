@@ -75,24 +75,29 @@ func (c *console) smsCode(program *wire.Program, phone string, fromStdin bool) f
 	}
 }
 
-// newPassword asks for a password that is to be, twice where a person types it, and
-// judges it before anything else is asked. A demo's own stands in where the person uses
+// newPassword asks for a password that is to be, and judges it before anything else is
+// asked; a person at a terminal types it twice, and again until it is good. A demo's own stands in where the person uses
 // demo credentials and types none.
 func (c *console) newPassword(prompt string, demo *api.DemoCredentials, own func(*api.DemoCredentials) string, fromStdin bool,
 	judge func(string) api.Weakness) (string, error) {
 	if demo != nil && !fromStdin {
 		return own(demo), nil
 	}
+	if fromStdin {
+		text, err := c.secret(c.t(prompt), true)
+		if weak := judge(text); err == nil && weak != "" {
+			err = &core.Failure{Code: api.CodePasswordWeak, Detail: map[string]any{"weakness": string(weak), "reasonKey": "password.weak." + string(weak)}}
+		}
+		return text, err
+	}
 	for {
-		text, err := c.secret(c.t(prompt), fromStdin)
+		text, err := c.secret(c.t(prompt), false)
 		if err != nil {
 			return "", err
 		}
 		if weak := judge(text); weak != "" {
-			return "", &core.Failure{Code: api.CodePasswordWeak, Detail: map[string]any{"weakness": string(weak), "reasonKey": "password.weak." + string(weak)}}
-		}
-		if fromStdin {
-			return text, nil
+			c.say(c.t("error.PASSWORD_WEAK.title") + " " + c.t("password.weak."+string(weak)))
+			continue
 		}
 		again, err := c.secret(c.t("console.onceMore"), false)
 		if err != nil {
@@ -101,6 +106,7 @@ func (c *console) newPassword(prompt string, demo *api.DemoCredentials, own func
 		if again == text {
 			return text, nil
 		}
+		c.say(c.t("console.differ"))
 	}
 }
 
