@@ -96,7 +96,7 @@ func (c *console) newPassword(prompt string, demo *api.DemoCredentials, own func
 			return "", err
 		}
 		if weak := judge(text); weak != "" {
-			c.say(c.t("error.PASSWORD_WEAK.title") + " " + c.t("password.weak."+string(weak)))
+			c.say(c.t("password.weak." + string(weak)))
 			continue
 		}
 		again, err := c.secret(c.t("console.onceMore"), false)
