@@ -6,8 +6,7 @@
 // It is split by the nouns of the business: keys, hsm, store, ledger, audit,
 // idempotency, session, cards, loads, attempts, limits, restore, merchants,
 // callbacks, purchases, debits, uploads, staff, registration, passwords, devices, sms,
-// outbox. What evidence
-// proves is decided in the sub-package rules, by pure functions.
+// outbox. What evidence proves is decided in the sub-package rules, by pure functions.
 package mockplatform
 
 import (

@@ -25,11 +25,11 @@ func (p *Platform) personRoutes(handle func(method, path string, auth authFunc, 
 	handle("GET", api.PathAgreement, authNone, showAgreement)
 	handle("POST", api.PathSMSCodes, authNone, sendSMSCode)
 	handle("POST", api.PathRegistrations, authNone, register) // signed by the key that it brings
-	handle("POST", api.PathDevices, authNone, enrolDevice)    // likewise
+	handle("POST", api.PathDevices, authNone, enrolDevice)    // signed by the key that it brings
 	handle("GET", api.PathDevices, authSession, listDevices)
 	handle("POST", api.PathDeviceRevoke, authSession, revokeDevice)
 	handle("POST", api.PathDeviceRename, authSession, renameDevice)
-	handle("POST", api.PathPasswordLogin, authNone, changeLoginPassword) // likewise
+	handle("POST", api.PathPasswordLogin, authNone, changeLoginPassword) // signed by the key that it brings
 	handle("POST", api.PathPasswordPayment, authSession, changePaymentPassword)
 	handle("GET", api.PathMessages, authSession, listMessages)
 	handle("GET", api.PathDemoMessages, authNone, listDemoMessages)
