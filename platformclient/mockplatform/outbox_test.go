@@ -376,3 +376,27 @@ func TestOutbox_NoDemo(t *testing.T) {
 	code := channel.taken[len(channel.taken)-1].Facts.Code
 	require.Equal(t, http.StatusOK, c.post(api.PathRegistrations, key, c.registration(key, api.SMSCode{CodeID: sent.CodeID, Code: code})).Code)
 }
+
+// arrivals is a channel whose messages a test waits for.
+type arrivals chan api.Message
+
+func (a arrivals) Send(_ context.Context, _ string, message api.Message) error {
+	a <- message
+	return nil
+}
+
+// A platform that serves carries what is queued by itself, and stops when it is closed.
+func TestServer_CarriesMessages(t *testing.T) {
+	channel := make(arrivals, 100)
+	w := newWorld(t, func(config *Config) { config.SMS = channel })
+	server, err := w.p.Serve(t.Context(), "127.0.0.1:0")
+	require.NoError(t, err)
+	require.Equal(t, api.NoticeBalance, (<-channel).Kind, "what waited before it served")
+	c := w.stranger(newcomer)
+	code := c.askCode(api.PurposeRegister)
+	require.Equal(t, code.Code, (<-channel).Facts.Code)
+	require.NoError(t, server.Close())
+	c.phone = "13955500002"
+	c.askCode(api.PurposeRegister)
+	require.Empty(t, channel)
+}
