@@ -64,7 +64,7 @@ type Hello struct {
 // SMSRequest asks for a code by SMS.
 type SMSRequest struct {
 	Phone   string `json:"phone"`
-	Purpose string `json:"purpose"` // register, device, password, bank, thaw, loss
+	Purpose string `json:"purpose"` // register, device, password, bank, thaw, loss, close
 }
 
 // SMSSent names the code that was sent. Within ResendAfterS seconds nothing more is

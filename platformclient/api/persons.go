@@ -24,10 +24,11 @@ const (
 	PurposeBank     = "bank"
 	PurposeThaw     = "thaw"
 	PurposeLoss     = "loss"
+	PurposeClose    = "close"
 )
 
 // SMSPurposes are all purposes that a code may be asked for.
-var SMSPurposes = []string{PurposeRegister, PurposeDevice, PurposePassword, PurposeBank, PurposeThaw, PurposeLoss}
+var SMSPurposes = []string{PurposeRegister, PurposeDevice, PurposePassword, PurposeBank, PurposeThaw, PurposeLoss, PurposeClose}
 
 // States of a device.
 const (

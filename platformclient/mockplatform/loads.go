@@ -269,26 +269,9 @@ func (p *Platform) openPayment(core api.OrderCore, seal []byte) openedSeal {
 	return openedSeal{digits: digits, opened: err == nil}
 }
 
-// checkPassword compares the six digits. The third wrong try locks until the next
-// business day.
+// checkPassword compares the payment password of the request.
 func (l *loading) checkPassword() (*refusal, error) {
-	if l.account.payWrongDay == businessDay(l.p.now()) && l.account.payWrongs >= payTries {
-		return lockedUntil(l.p), nil
-	}
-	if !l.password.opened {
-		// A seal of another order tests no password, and costs no try.
-		return refuse(api.CodeDeclined), nil
-	}
-	left, err := l.p.tryPayment(l.tx, l.account, l.password.digits)
-	if err != nil || left == payRight {
-		return nil, err
-	}
-	found := &refusal{code: api.CodePasswordWrong, state: wallet.OrderState{WrongsLeft: &left}}
-	if left == 0 {
-		reset := nextDay(l.p.now())
-		found.state.RetryAfter = &reset
-	}
-	return found, nil
+	return l.p.judgePassword(l.tx, l.account, l.password)
 }
 
 func lockedUntil(p *Platform) *refusal {

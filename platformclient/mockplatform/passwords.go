@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/wallet"
 )
 
 // changeLoginPassword is POST /v1/passwords/login: by the old password, on a device of
@@ -265,6 +266,28 @@ func (p *Platform) tryPayment(tx *Tx, owner *account, digits string) (left int, 
 	}
 	until := nextDay(now).UTC()
 	return 0, p.tell(tx, owner.id, api.NoticePaymentLocked, api.MessageFacts{Until: &until})
+}
+
+// judgePassword compares the six digits that a seal of an order held. The third wrong
+// try locks until the next business day.
+func (p *Platform) judgePassword(tx *Tx, of *account, password openedSeal) (*refusal, error) {
+	if of.payWrongDay == businessDay(p.now()) && of.payWrongs >= payTries {
+		return lockedUntil(p), nil
+	}
+	if !password.opened {
+		// A seal of another order tests no password, and costs no try.
+		return refuse(api.CodeDeclined), nil
+	}
+	left, err := p.tryPayment(tx, of, password.digits)
+	if err != nil || left == payRight {
+		return nil, err
+	}
+	found := &refusal{code: api.CodePasswordWrong, state: wallet.OrderState{WrongsLeft: &left}}
+	if left == 0 {
+		reset := nextDay(p.now())
+		found.state.RetryAfter = &reset
+	}
+	return found, nil
 }
 
 // refusePayment is the unsigned refusal of a payment password outside of an order.

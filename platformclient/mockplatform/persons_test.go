@@ -411,7 +411,8 @@ func TestSMS_CodesAreRandom(t *testing.T) {
 }
 
 func TestSMS_Limits(t *testing.T) {
-	w := newWorld(t)
+	limited := func(config *Config) { config.SMSLimits = SMSLimits{} }
+	w := newWorld(t, limited)
 	c := w.stranger(newcomer)
 	for range smsPerHour {
 		c.askCode(api.PurposeRegister)
@@ -426,7 +427,7 @@ func TestSMS_Limits(t *testing.T) {
 	w.clock = w.clock.Add(wait)
 	c.askCode(api.PurposeRegister)
 
-	w = newWorld(t)
+	w = newWorld(t, limited)
 	c = w.stranger(newcomer)
 	last := 0
 	for i := range smsPerHost + 1 {
