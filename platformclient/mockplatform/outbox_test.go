@@ -75,7 +75,7 @@ func (w *world) requireTold(phone, user string) {
 // is held, one that is voided, one that a restore lost, a purchase that is refunded, a
 // return of balance; what is repeated, refused or rolled back is told no further time.
 func TestNotify_Once(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	k := w.card(serial, virtualcard.Spec{Balance: 8000})
 	c := w.teller(testPhone)
 	user := c.session.User
@@ -117,7 +117,7 @@ func TestNotify_Once(t *testing.T) {
 
 // The same for random transfers of every shape, unbalanced and uncovered ones among them.
 func TestNotify_OnceForAnyTransfer(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	users := []string{}
 	for i := range 3 {
 		phone := fmt.Sprintf("1370000000%d", i)
@@ -154,7 +154,7 @@ func TestNotify_OnceForAnyTransfer(t *testing.T) {
 
 // A top-up above the threshold is told as such, besides the change of the balance.
 func TestNotify_LargeLoad(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	k := w.card(serial, virtualcard.Spec{})
 	c := w.teller(testPhone)
 	for _, amount := range []wallet.Fen{largeLoad, largeLoad + 1} {
@@ -169,7 +169,7 @@ func TestNotify_LargeLoad(t *testing.T) {
 
 // A copied profile is told to its owner.
 func TestNotify_ClonedProfile(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	c := w.teller(testPhone)
 	for _, hash := range []byte{1, 2} {
 		c.journal = ""
@@ -185,15 +185,21 @@ func TestNotify_ClonedProfile(t *testing.T) {
 
 // Messages are read page by page, by their owner alone, and without codes.
 func TestMessages_Pages(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	c := w.teller(testPhone)
-	for i := range 250 {
-		require.NoError(t, w.p.Seed(t.Context(), testPhone, wallet.Fen(600000+i), nil, ""))
-	}
+	require.NoError(t, w.p.store.Update(t.Context(), func(tx *Tx) error {
+		for range 250 {
+			legs := []leg{{accountCashIn, -1}, {mainAccount(c.session.User), 1}}
+			if err := w.p.post(tx, transfer{kind: "cash-in", legs: legs}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 	var page api.Messages
 	c.must(http.StatusOK, c.get(api.PathMessages), &page)
 	require.Len(t, page.Messages, messagesAtOnce, "the newest")
-	require.Equal(t, wallet.Fen(600249), page.Messages[messagesAtOnce-1].Facts.Balance)
+	require.Equal(t, wallet.Fen(500250), page.Messages[messagesAtOnce-1].Facts.Balance)
 	seen := map[string]bool{}
 	for after := "M0-0"; ; after = page.Messages[len(page.Messages)-1].ID {
 		c.must(http.StatusOK, c.get(api.PathMessages+"?after="+after), &page)
@@ -225,7 +231,7 @@ func TestMessages_Pages(t *testing.T) {
 
 // Only a demo shows what telephones receive.
 func TestMessages_InboxOfADemoOnly(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	c := w.stranger(newcomer)
 	c.askCode(api.PurposeRegister)
 	w.p.secrets.Demo = false

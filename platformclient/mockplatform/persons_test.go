@@ -26,6 +26,9 @@ const (
 	newcomerPay   = "370482"
 )
 
+// quick takes hashes that protect nothing: these tests log in often.
+func quick(config *Config) { config.HashCost = HashCost{MemoryKiB: 8, Passes: 1} }
+
 // seal seals a password for one request.
 func (c *teller) seal(use, route, key, password string) []byte {
 	return c.sealFor(c.phone, use, route, key, password)
@@ -98,7 +101,7 @@ func (w *world) registered(phone string) *teller {
 
 // The story of one person: register, both passwords changed and reset, both locks.
 func TestUser_Lifecycle(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	c := w.registered(newcomer)
 	var account api.Account
 	c.must(http.StatusOK, c.get(api.PathAccount), &account)
@@ -225,7 +228,7 @@ func TestRegistration_Refusals(t *testing.T) {
 		"no name of computer": {func(_ *teller, _ string, r *api.Registration) { r.DeviceName = "a\nb" }, api.CodeBadRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorld(t, quick)
 			c, key := w.stranger(newcomer), w.newKey()
 			request := c.registration(key, c.askCode(api.PurposeRegister))
 			one.change(c, key, &request)
@@ -243,7 +246,7 @@ func TestRegistration_Refusals(t *testing.T) {
 // A lost answer is given again, byte for byte, also by another process; the same key with
 // anything else is refused, and the request of somebody who only watched is worth nothing.
 func TestRegistration_IsIdempotent(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	c, key := w.stranger(newcomer), w.newKey()
 	request := c.registration(key, c.askCode(api.PurposeRegister))
 	c.freshNonce()
@@ -270,7 +273,7 @@ func TestRegistration_IsIdempotent(t *testing.T) {
 // Nobody learns which numbers have an account: the answers to a request for a code are
 // the same, and "registered already" is told only to who has the code.
 func TestRegistration_NumbersCannotBeProbed(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	for _, purpose := range api.SMSPurposes {
 		var shapes []string
 		for _, phone := range []string{testPhone, "13955598765"} {
@@ -316,7 +319,7 @@ func TestRegistration_NumbersCannotBeProbed(t *testing.T) {
 
 // Row F1 of the crash table: the request for a code is lost, or its answer.
 func TestE2E_F1_ACodeIsSentAgainAfterAMinute(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	c := w.stranger(newcomer)
 	ask := func(key string) (sent api.SMSSent) {
 		c.must(http.StatusOK, c.post(api.PathSMSCodes, key, api.SMSRequest{Phone: newcomer, Purpose: api.PurposeRegister}), &sent)
@@ -359,7 +362,7 @@ func TestSMS_CodesServeOnce(t *testing.T) {
 		}))
 		return good
 	}
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	w.registered(newcomer)
 	c := w.stranger(newcomer)
 	for _, purpose := range api.SMSPurposes {
@@ -393,7 +396,7 @@ func TestSMS_CodesServeOnce(t *testing.T) {
 
 // Codes are drawn, each digit as often as another, and not from one constant.
 func TestSMS_CodesAreRandom(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	seen, digits := map[string]bool{}, map[rune]int{}
 	for range 2000 {
 		code := w.p.drawCode()
@@ -442,7 +445,7 @@ func TestSMS_Limits(t *testing.T) {
 
 // Neither codes nor passwords stand in the platform's files in clear.
 func TestPersons_KeepNoSecretInClear(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	c := w.registered(newcomer)
 	code := c.askCode(api.PurposeThaw)
 	require.NoError(t, w.p.Close())
@@ -463,7 +466,7 @@ func TestPersons_KeepNoSecretInClear(t *testing.T) {
 // A revoked device spends nothing from that moment on, and what its cards have to prove
 // is still taken.
 func TestDevices_RevokedSpendsNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	k := w.card(serial, virtualcard.Spec{})
 	lost := w.teller(testPhone)
 	enrolled := w.clock
@@ -507,7 +510,7 @@ func TestDevices_RevokedSpendsNothing(t *testing.T) {
 }
 
 func TestDevices_Rename(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	c := w.teller(testPhone)
 	path := strings.Replace(api.PathDeviceRename, "{id}", c.session.Device, 1)
 	var device api.Device
@@ -521,7 +524,7 @@ func TestDevices_Rename(t *testing.T) {
 
 // A key that another account enrols leaves its former one, which is told.
 func TestDevices_AKeyBelongsToOneAccount(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	c := w.teller(testPhone)
 	device := c.session.Device
 	c.phone, c.session.AccessToken = newcomer, ""
@@ -537,7 +540,7 @@ func TestDevices_AKeyBelongsToOneAccount(t *testing.T) {
 // Changing the login password ends the sessions of the other devices; a device of
 // nobody, or of another account, can neither change nor lock.
 func TestPasswords_OthersAreLoggedOut(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	c, other := w.teller(testPhone), w.teller(testPhone)
 	good := w.p.Profile().DemoCredentials.LoginPassword
 	for _, foreign := range []*teller{w.stranger(testPhone), w.registered(newcomer)} {
@@ -562,7 +565,7 @@ func TestPasswords_OthersAreLoggedOut(t *testing.T) {
 // A change whose answer was lost is answered again, and not tried again with a password
 // that is the old one by then.
 func TestPasswords_LostAnswers(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, quick)
 	c := w.teller(testPhone)
 	credentials := w.p.Profile().DemoCredentials
 	key := w.newKey()
