@@ -44,6 +44,7 @@ type Error struct {
 	Sent       bool
 	Status     int           // HTTP status, 0 without an answer
 	RetryAfter time.Duration // what the platform asked to wait, 0 if it said nothing
+	TriesLeft  *int          // before a password is locked; nil where that is not said
 	Err        error
 
 	// What an unsigned refusal tells besides: the state of account or card that refused,
@@ -65,12 +66,16 @@ func (e *Error) Error() string {
 // ErrorCode is the code, for whoever has one table for the codes of all parts.
 func (e *Error) ErrorCode() string { return e.Code }
 
-// Unwrap gives the cause.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Facts are what texts for people may use besides the code.
+// Facts are what a text for people may name: waitS, seconds that the platform asked to
+// wait; triesLeft; the standing that refused and when it ends; what an account still owes.
 func (e *Error) Facts() map[string]any {
 	facts := map[string]any{}
+	if e.RetryAfter > 0 {
+		facts["waitS"] = int(e.RetryAfter / time.Second)
+	}
+	if e.TriesLeft != nil {
+		facts["triesLeft"] = *e.TriesLeft
+	}
 	if e.Standing != "" {
 		facts["standing"] = e.Standing
 	}
@@ -82,6 +87,9 @@ func (e *Error) Facts() map[string]any {
 	}
 	return facts
 }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
 
 // CodeOf returns the code of an Error anywhere in err's chain, or "".
 func CodeOf(err error) string {

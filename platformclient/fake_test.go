@@ -175,8 +175,10 @@ func (p *fakePlatform) authenticate(r *http.Request, s *seen) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	facts, err := api.VerifyRequest(r, s.body, func(keyID string) (ed25519.PublicKey, error) {
-		if s.path == api.PathDevices {
-			var request api.DeviceRequest
+		if s.path == api.PathDevices || s.path == api.PathRegistrations {
+			var request struct {
+				DeviceKey wallet.Hex `json:"device_key"`
+			}
 			err := json.Unmarshal(s.body, &request)
 			return ed25519.PublicKey(request.DeviceKey), err
 		}
@@ -187,7 +189,7 @@ func (p *fakePlatform) authenticate(r *http.Request, s *seen) string {
 	})
 	s.nonce, s.thumbprint = facts.Nonce, facts.KeyID
 	switch {
-	case s.path == api.PathSMSCodes:
+	case s.path == api.PathSMSCodes || s.path == api.PathDemoMessages:
 		return ""
 	case err != nil && strings.Contains(err.Error(), "unknown device"):
 		return api.CodeDeviceUnknown
@@ -195,7 +197,7 @@ func (p *fakePlatform) authenticate(r *http.Request, s *seen) string {
 		return api.CodeSignature
 	case facts.Nonce != p.nonce:
 		return api.CodeNonceExpired
-	case s.path == api.PathDevices || s.path == api.PathSession || s.path == api.PathRefresh:
+	case s.path == api.PathDevices || s.path == api.PathRegistrations || s.path == api.PathSession || s.path == api.PathRefresh:
 		return ""
 	case s.authorization == "" && strings.HasSuffix(s.path, "/result"):
 		return ""

@@ -28,7 +28,7 @@ func (c *Client) Freeze(ctx context.Context, until time.Time) (api.Account, erro
 // silence. The password is sealed; sms is asked for the code that was sent.
 func (c *Client) Thaw(ctx context.Context, password string, sms func(ctx context.Context, codeID string) (string, error)) (api.Account, error) {
 	var told api.Account
-	err := c.strongly(ctx, api.PathThaw, api.SMSThaw, password, sms, func(code api.SMSCode, seal []byte) any {
+	err := c.strongly(ctx, api.PathThaw, api.PurposeThaw, password, sms, func(code api.SMSCode, seal []byte) any {
 		return api.ThawRequest{SMS: code, LoginPWSeal: seal}
 	}, &told)
 	return told, err
@@ -47,7 +47,7 @@ func (c *Client) LoseAccount(ctx context.Context, kind string) (api.Account, err
 // says so; otherwise the platform answers CLOSE_REFUSED.
 func (c *Client) CloseAccount(ctx context.Context, password string, waiveBalance, waivePurse bool, sms func(ctx context.Context, codeID string) (string, error)) (api.Account, error) {
 	var told api.Account
-	err := c.strongly(ctx, api.PathAccountClose, api.SMSClose, password, sms, func(code api.SMSCode, seal []byte) any {
+	err := c.strongly(ctx, api.PathAccountClose, api.PurposeClose, password, sms, func(code api.SMSCode, seal []byte) any {
 		return api.CloseRequest{SMS: code, LoginPWSeal: seal, WaiveBalance: waiveBalance, WaivePurse: waivePurse}
 	}, &told)
 	return told, err
@@ -114,7 +114,7 @@ func (c *Client) LoseCard(ctx context.Context, asn wallet.ASN, kind string) (api
 
 // FindCard lifts a loss that was only told.
 func (c *Client) FindCard(ctx context.Context, asn wallet.ASN, sms func(ctx context.Context, codeID string) (string, error)) (api.Card, error) {
-	code, err := c.smsCode(ctx, api.SMSFound, sms)
+	code, err := c.smsCode(ctx, api.PurposeLoss, sms)
 	if err != nil {
 		return api.Card{}, err
 	}

@@ -179,6 +179,10 @@ var ErrorTable = []ErrorInfo{
 	{"BANK_REFUSED", ExitDeclined},
 	{"FUNDING_PENDING", ExitOpen},
 	{"FUNDING_REVERSED", ExitDeclined},
+	{"PHONE_REGISTERED", ExitDeclined},
+	{"PASSWORD_WEAK", ExitDeclined},
+	{"AGREEMENT_CHANGED", ExitDeclined},
+	{"SMS_TOO_SOON", ExitDeclined},
 }
 
 // synonyms are other names for a line of the table: those that a wire gives to its
@@ -246,7 +250,8 @@ type Told struct {
 // capFen and balanceFen (wallet.Fen, shown in yuan), resets (time.Time, shown in
 // the business time zone); standing (text: of account or card, in ACCOUNT_STATE and
 // CARD_STATE), mainFen, heldFen, purseFen (wallet.Fen) and openOrders (int); command, sw and statusKey (text) add what the card's status
-// word means after that command. open adds where the money of an open order is.
+// the business time zone), waitS (int, seconds); command, sw and statusKey (text) add what
+// the card's status word means after that command; reasonKey (text) adds a text. open adds where the money of an open order is.
 func Tell(texts *lang.Localizer, code string, open bool, detail map[string]any) Told {
 	return tellOn(runtime.GOOS, texts, code, open, detail)
 }
@@ -271,6 +276,9 @@ func tellOn(system string, texts *lang.Localizer, code string, open bool, detail
 	}
 	if _, brought := detail["fundedFen"]; brought {
 		told.Text += separator(texts) + texts.T("error.money.funded", facts)
+	}
+	if reason, given := detail["reasonKey"].(string); given && texts.Has(reason) {
+		told.Text += separator(texts) + texts.T(reason, facts)
 	}
 	if open && InfoOf(code).Exit != ExitOpen {
 		told.Text += separator(texts) + texts.T("error.money.open", facts)

@@ -38,6 +38,9 @@ func (f *Failure) Exit() int { return ExitOf(f.Code, f.Open()) }
 // coded is what errors of the other packages offer: a code of the table.
 type coded interface{ ErrorCode() string }
 
+// factual is what some of them offer besides: facts that the text of the code names.
+type factual interface{ Facts() map[string]any }
+
 // readerCodes gives each class of reader trouble its code.
 var readerCodes = map[reader.Class]string{
 	reader.NoService:    "READER_SERVICE_STOPPED",
@@ -90,12 +93,8 @@ func Explain(err error) *Failure {
 
 // detailOf is what an error of another package tells besides its code; nil without.
 func detailOf(err coded) map[string]any {
-	factual, tells := err.(interface{ Facts() map[string]any })
-	if !tells {
-		return nil
-	}
-	if facts := factual.Facts(); len(facts) > 0 {
-		return facts
+	if facts, tells := err.(factual); tells && len(facts.Facts()) > 0 {
+		return facts.Facts()
 	}
 	return nil
 }

@@ -126,6 +126,8 @@ type Gap struct {
 
 // Platform is the wire to the payment platform as the program sees it.
 type Platform interface {
+	PersonPlatform
+
 	// Connect greets the platform and renews a kept login. These requests are not
 	// counted. It fails with a network error, or with NOT_LOGGED_IN.
 	Connect(ctx context.Context) error

@@ -454,7 +454,7 @@ func (s *standIn) offer(unload bool) wallet.MerchantOrder {
 }
 
 // unrecorded answers what a replay never asks.
-type unrecorded struct{}
+type unrecorded struct{ core.PersonPlatform }
 
 func (unrecorded) Login(context.Context, string, string, func(context.Context, string) (string, error)) error {
 	return errNotRecorded

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 
 	"walletcompanion/app/core"
 	"walletcompanion/app/wire"
+	"walletcompanion/platformclient/api"
 )
 
 type loginCmd struct {
@@ -36,12 +35,7 @@ func (cmd loginCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	err = program.Core.Login(ctx, phone, password, func(context.Context, string) (string, error) {
-		if demo != nil {
-			return demo.SMSCode, nil
-		}
-		return con.secret(con.t("console.smsCode"), cmd.PasswordStdin)
-	})
+	err = program.Core.Login(ctx, phone, password, con.smsCode(program, phone, cmd.PasswordStdin))
 	if err != nil {
 		return err
 	}
@@ -54,17 +48,10 @@ func (cmd loginCmd) Run(ctx context.Context, con *console) error {
 }
 
 func (cmd loginCmd) password(con *console, program *wire.Program) (string, error) {
-	if demo := program.DemoCredentials(); demo != nil {
-		return demo.LoginPassword, nil
+	if cmd.PasswordFile != "" {
+		return filePassword(cmd.PasswordFile)
 	}
-	if cmd.PasswordFile == "" {
-		return con.secret(con.t("console.loginPassword"), cmd.PasswordStdin)
-	}
-	raw, err := os.ReadFile(cmd.PasswordFile)
-	if err != nil {
-		return "", &core.Failure{Code: "USAGE", Err: err}
-	}
-	return strings.TrimRight(string(raw), "\r\n"), nil
+	return con.knownPassword(program, "console.loginPassword", cmd.PasswordStdin, func(d *api.DemoCredentials) string { return d.LoginPassword })
 }
 
 type logoutCmd struct{}

@@ -257,6 +257,7 @@ func secrets(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Setenv("PAYPASS", demo.PaymentPassword)
 	ts.Setenv("LOGINPASS", demo.LoginPassword)
+	ts.Setenv("SMSCODE", demo.SMSCode)
 }
 
 // unzipOne: unzip BUNDLE MEMBER OUT takes one file out of a bundle.

@@ -42,8 +42,12 @@ type commands struct {
 	Readers   readersCmd    `cmd:"" help:"Readers and their state."`
 	Query     queryCmd      `cmd:"" help:"Read the card; never touches the network."`
 	History   historyCmd    `cmd:"" help:"Records of every reading, merged."`
+	Register  registerCmd   `cmd:"" help:"Open an account for a phone number."`
 	Login     loginCmd      `cmd:"" help:"Log in to the account."`
 	Logout    logoutCmd     `cmd:"" help:"End the session."`
+	Passwd    passwdCmd     `cmd:"" help:"Change or reset a password."`
+	Devices   devicesCmd    `cmd:"" help:"Computers that may use the account."`
+	Messages  messagesCmd   `cmd:"" help:"Messages of the platform: money, computers, passwords."`
 	Account   accountCmd    `cmd:"" help:"State, money and limits of the account; close it."`
 	Statement statementCmd  `cmd:"" help:"Movements on the main account."`
 	Cards     cardsCmd      `cmd:"" help:"Cards of the account."`

@@ -19,6 +19,7 @@ type platformCmd struct {
 	IssueCard platformIssueCmd      `cmd:"" name:"issue-card" help:"Personalise a card and export its card-level keys (demo platforms only)."`
 	ShopOrder platformShopOrderCmd  `cmd:"" name:"shop-order" help:"Make a merchant's order, to be paid with pay."`
 	Staff     platformStaffCmd      `cmd:"" help:"Accounts of staff."`
+	Messages  platformMessagesCmd   `cmd:"" help:"What a telephone would show: notices and SMS codes of a demo."`
 	Bank      platformBankCmd       `cmd:"" help:"The virtual bank."`
 	Voucher   platformVoucherCmd    `cmd:"" help:"Recharge vouchers: make, import, block."`
 	Transfer  platformTransferCmd   `cmd:"" help:"Net-bank transfers: import a bank's file, assign what nobody was found for."`
@@ -58,6 +59,8 @@ type platformServeCmd struct {
 	Dir    string `required:"" type:"path" placeholder:"DIR"`
 	Listen string `default:"127.0.0.1:0" placeholder:"HOST:PORT"`
 	Bank   string `placeholder:"FILE" help:"Another bank than its own: the file that the bank gives to its partner, or none."`
+
+	SMSSpool string `name:"sms-spool" type:"existingdir" placeholder:"DIR" help:"Also put messages as files into this folder, for a gateway that sends SMS."`
 }
 
 // bankNone serves a platform without a bank.
@@ -77,9 +80,12 @@ func (cmd platformServeCmd) Run(ctx context.Context, con *console) error {
 			return &core.Failure{Code: "USAGE", Err: err}
 		}
 	}
+	if cmd.SMSSpool != "" {
+		config.SMS = wire.SMSSpool{Dir: cmd.SMSSpool, Texts: con.texts}
+	}
 	platform, err := openPlatformWith(config)
 	if err != nil {
-		return err
+		return &core.Failure{Code: "PLATFORM_DIR", Err: err}
 	}
 	defer platform.Close()
 	server, err := platform.Serve(ctx, cmd.Listen)

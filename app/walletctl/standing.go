@@ -19,11 +19,8 @@ type proofFlags struct {
 
 // sms answers the code that was sent to the phone.
 func (f proofFlags) sms(con *console, program *wire.Program) core.SMSCode {
-	return func(context.Context, string) (string, error) {
-		if demo := program.DemoCredentials(); demo != nil {
-			return demo.SMSCode, nil
-		}
-		return con.secret(con.t("console.smsCode"), f.PasswordStdin)
+	return func(ctx context.Context, codeID string) (string, error) {
+		return con.smsCode(program, program.Core.Platform.Session().Phone, f.PasswordStdin)(ctx, codeID)
 	}
 }
 

@@ -302,6 +302,9 @@ func deviceName() string {
 	if err != nil || name == "" {
 		return "wallet-companion"
 	}
+	if runes := []rune(name); len(runes) > 64 { // as long as a platform takes
+		return string(runes[:64])
+	}
 	return name
 }
 

@@ -14,8 +14,8 @@ import (
 const (
 	PathHello         = "/v1/hello"               // GET → ⟨Hello⟩
 	PathSMSCodes      = "/v1/sms-codes"           // POST SMSRequest → SMSSent
-	PathRegistrations = "/v1/registrations"       // POST
-	PathDevices       = "/v1/devices"             // POST DeviceRequest → DeviceAnswer: signed by the key that it brings
+	PathRegistrations = "/v1/registrations"       // POST Registration → Registered: signed by the key that it brings
+	PathDevices       = "/v1/devices"             // POST DeviceRequest → DeviceAnswer: signed by the key that it brings; GET → Devices
 	PathSession       = "/v1/session"             // POST SessionRequest → SessionAnswer
 	PathRefresh       = "/v1/session/refresh"     // POST RefreshRequest → SessionAnswer
 	PathSessionEnd    = "/v1/session/end"         // POST {} → {}
@@ -43,9 +43,11 @@ type Error struct {
 	Code string `json:"code"`
 	Text string `json:"text"`
 
-	Standing string     `json:"standing,omitempty"` // ACCOUNT_STATE, CARD_STATE: what refused, as in Account.Standing and Card.Standing
-	Until    *time.Time `json:"until,omitempty"`    // when that ends by itself
-	Owed     *Owed      `json:"owed,omitempty"`     // CLOSE_REFUSED: what is still there
+	Standing    string     `json:"standing,omitempty"`      // ACCOUNT_STATE, CARD_STATE: what refused, as in Account.Standing and Card.Standing
+	Until       *time.Time `json:"until,omitempty"`         // when that ends by itself
+	Owed        *Owed      `json:"owed,omitempty"`          // CLOSE_REFUSED: what is still there
+	RetryAfterS int        `json:"retry_after_s,omitempty"` // seconds after which it may succeed
+	TriesLeft   *int       `json:"tries_left,omitempty"`    // before a password is locked
 }
 
 // ErrorBody wraps Error.
@@ -68,7 +70,8 @@ type SMSRequest struct {
 	Purpose string `json:"purpose"` // register, device, password, bank, thaw, loss, close
 }
 
-// SMSSent names the code that was sent.
+// SMSSent names the code that was sent. Within ResendAfterS seconds nothing more is
+// sent, and the same code is named again; after them another one voids it.
 type SMSSent struct {
 	CodeID       string `json:"code_id"`
 	ResendAfterS int    `json:"resend_after_s"`

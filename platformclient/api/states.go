@@ -20,13 +20,6 @@ const (
 	PathCardFound    = "/v1/cards/{asn}/found"   // POST FoundRequest → Card
 )
 
-// What an SMS code for these routes is asked for (SMSRequest.Purpose).
-const (
-	SMSThaw  = "thaw"
-	SMSFound = "loss"
-	SMSClose = "close"
-)
-
 // Kinds of losses.
 const (
 	LossOral    = "oral"    // ends after 5 days unless it is made written

@@ -68,8 +68,8 @@ func (p *Platform) seedUser(tx *Tx, phone, companion string, salt, hash []byte) 
 		}
 	}
 	user, paySalt := p.newID("U"), p.draw(16)
-	return user, tx.exec(`INSERT INTO users (user, phone, state, tier, companion, login_salt, login_hash, pay_salt, pay_mac, created)
-		VALUES (?, ?, ?, 'demo', ?, ?, ?, ?, ?, ?)`, user, phone, accountNormal, companion, salt, hash, paySalt,
+	return user, tx.exec(`INSERT INTO users (user, phone, state, tier, companion, login_salt, login_hash, pay_salt, pay_mac, created, seeded)
+		VALUES (?, ?, ?, 'demo', ?, ?, ?, ?, ?, ?, 1)`, user, phone, accountNormal, companion, salt, hash, paySalt,
 		p.peppered("payment", paySalt, p.secrets.Credentials.PaymentPassword), p.now().UnixMilli())
 }
 

@@ -190,6 +190,11 @@ type senderLimit struct {
 func newSenderLimit() *senderLimit { return &senderLimit{counts: map[string]int{}} }
 
 func (s *senderLimit) allow(host string, now time.Time) bool {
+	return s.allowUpTo(host, now, evidencePerHost)
+}
+
+// allowUpTo counts one request and tells whether the minute's limit still covers it.
+func (s *senderLimit) allowUpTo(host string, now time.Time, limit int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if minute := now.Unix() / 60; minute != s.minute {
@@ -197,5 +202,5 @@ func (s *senderLimit) allow(host string, now time.Time) bool {
 		clear(s.counts)
 	}
 	s.counts[host]++
-	return s.counts[host] <= evidencePerHost
+	return s.counts[host] <= limit
 }

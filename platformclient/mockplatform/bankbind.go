@@ -405,7 +405,7 @@ func sendBankCode(c *call) (reply, error) {
 		if err := c.p.audit(tx, c.sender.user, "bank-code", b.id, request.Amount.Yuan()); err != nil {
 			return reply{}, err
 		}
-		return success(api.SMSSent{CodeID: serial, ResendAfterS: smsResendAfterS})
+		return success(api.SMSSent{CodeID: serial, ResendAfterS: int(smsResendAfter / time.Second)})
 	})
 }
 

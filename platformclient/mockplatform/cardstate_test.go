@@ -133,7 +133,7 @@ func TestCard_LostOnesStay(t *testing.T) {
 	c.must(http.StatusOK, c.onCard(api.PathCardLoss, k, api.LossRequest{Kind: api.LossOral}), nil)
 	refusedAs(t, api.CodeCardState, c.onCard(api.PathCardRemove, k, struct{}{}))
 	refusedAs(t, api.CodeCardState, c.onCard(api.PathCardResume, k, struct{}{}))
-	wrong := api.FoundRequest{SMS: api.SMSCode{CodeID: c.code(api.SMSFound).CodeID, Code: "no"}}
+	wrong := api.FoundRequest{SMS: api.SMSCode{CodeID: c.code(api.PurposeLoss).CodeID, Code: "no"}}
 	refusedAs(t, api.CodeSMSCodeWrong, c.onCard(api.PathCardFound, k, wrong))
 	refusedAs(t, api.CodeBadRequest, c.onCard(api.PathCardLoss, k, api.LossRequest{Kind: "maybe"}))
 	c.must(http.StatusOK, c.freeze(nil), nil)

@@ -58,7 +58,7 @@ func TestAccount_Tiers(t *testing.T) {
 	c.account("NORMAL")
 
 	refusedAs(t, api.CodeSMSCodeWrong, c.post(api.PathAccountClose, w.newKey(), api.CloseRequest{
-		SMS: c.code(api.SMSThaw), LoginPWSeal: c.loginSeal(api.PathAccountClose, w.p.Profile().DemoCredentials.LoginPassword),
+		SMS: c.code(api.PurposeThaw), LoginPWSeal: c.loginSeal(api.PathAccountClose, w.p.Profile().DemoCredentials.LoginPassword),
 		WaiveBalance: true, WaivePurse: true,
 	}))
 	var closed api.Account

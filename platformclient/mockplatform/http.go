@@ -45,8 +45,7 @@ func (p *Platform) routes() http.Handler {
 		mux.Handle(method+" "+path, p.serve(path, auth, handler))
 	}
 	handle("GET", api.PathHello, authNone, hello)
-	handle("POST", api.PathSMSCodes, authNone, sendSMSCode)
-	handle("POST", api.PathDevices, authNone, enrolDevice) // signed by the key that it brings
+	p.personRoutes(handle)
 	handle("POST", api.PathSession, authDevice, openSession)
 	handle("POST", api.PathRefresh, authDevice, refreshSession)
 	handle("POST", api.PathSessionEnd, authSession, endSession)
@@ -179,6 +178,7 @@ func (p *Platform) update(ctx context.Context, route string, change func(*Tx) er
 	if hook := p.config.Hooks.AfterCommit; hook != nil && hook(route) != nil {
 		return errDied
 	}
+	p.wakeCarrier()
 	return nil
 }
 

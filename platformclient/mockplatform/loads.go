@@ -1,7 +1,6 @@
 package mockplatform
 
 import (
-	"crypto/subtle"
 	"errors"
 	"net/http"
 	"slices"
@@ -301,40 +300,6 @@ func (p *Platform) openPayment(core api.OrderCore, seal []byte) openedSeal {
 // checkPassword compares the payment password of the request.
 func (l *loading) checkPassword() (*refusal, error) {
 	return l.p.judgePassword(l.tx, l.account, l.password)
-}
-
-// judgePassword compares the six digits that a seal held. The third wrong try locks
-// until the next business day.
-func (p *Platform) judgePassword(tx *Tx, of *account, password openedSeal) (*refusal, error) {
-	now := p.now()
-	today, wrongs := businessDay(now), of.payWrongs
-	if of.payWrongDay != today {
-		wrongs = 0
-	}
-	if wrongs >= payTries {
-		return lockedUntil(p), nil
-	}
-	if !password.opened {
-		// A seal of another order tests no password, and costs no try.
-		return refuse(api.CodeDeclined), nil
-	}
-	if subtle.ConstantTimeCompare(p.peppered("payment", of.paySalt, password.digits), of.payMAC) == 1 {
-		if of.payWrongs == 0 {
-			return nil, nil
-		}
-		return nil, tx.exec(`UPDATE users SET pay_wrongs = 0, pay_wrong_day = '' WHERE user = ?`, of.id)
-	}
-	wrongs++
-	if err := tx.exec(`UPDATE users SET pay_wrongs = ?, pay_wrong_day = ? WHERE user = ?`, wrongs, today, of.id); err != nil {
-		return nil, err
-	}
-	left := payTries - wrongs
-	found := &refusal{code: api.CodePasswordWrong, state: wallet.OrderState{WrongsLeft: &left}}
-	if left == 0 {
-		reset := nextDay(now)
-		found.state.RetryAfter = &reset
-	}
-	return found, nil
 }
 
 func lockedUntil(p *Platform) *refusal {

@@ -6,7 +6,7 @@
 // It is split by the nouns of the business: keys, hsm, store, ledger, audit,
 // idempotency, session, cards, loads, attempts, limits, restore, merchants,
 // callbacks, purchases, debits, uploads, fundings, vouchers, banks, staff, states of
-// accounts and cards, replacements, clock. What evidence proves is decided in the
+// accounts and cards, replacements, clock, registration, passwords, devices, sms, outbox. What evidence proves is decided in the
 // sub-package rules, and what a state permits and where an event leads in states, by pure
 // functions and tables.
 package mockplatform
@@ -69,6 +69,10 @@ type Config struct {
 	// is none. BankTransport carries what it is asked; nil: the network.
 	Bank          func(context.Context) (bankapi.Partner, error)
 	BankTransport func(bankapi.Partner) http.RoundTripper
+	// SMS carries messages to telephones; nil: nobody does. A demo shows them instead,
+	// any other platform has then no codes by SMS.
+	SMS       SMSChannel
+	SMSLimits SMSLimits
 
 	// HashCost of new and known passwords; the zero value is DefaultHashCost. It
 	// belongs to the directory: hashes of another cost do not fit. Only tests whose
@@ -79,26 +83,29 @@ type Config struct {
 // Platform is a reference platform over one directory. Several processes may open
 // the same directory; nothing but keys is kept in memory.
 type Platform struct {
-	config  Config
-	policy  api.Policy
-	store   Store
-	lock    *flock.Flock
-	secrets *secrets
-	sealer  sealer
-	hsm     *hsm
-	signers [2]ed25519.PrivateKey
-	scripts []wallet.Signed // published, signed once
-	sealKey hpke.PrivateKey
-	hashing chan struct{} // two Argon2id at a time
-	work    *gate         // of all requests but
-	logins  *gate         // those that hash passwords
-	senders *senderLimit
-	handler http.Handler
-	listed  []Route                  // what handler serves
-	paid    chan struct{}            // wakes the delivery of callbacks
-	sources map[string]fundingSource // of money that persons ask for, by kind
-	banks   bankLink
-	epoch   int // only a restore raises it, and that needs the directory for itself
+	config   Config
+	policy   api.Policy
+	store    Store
+	lock     *flock.Flock
+	secrets  *secrets
+	sealer   sealer
+	hsm      *hsm
+	signers  [2]ed25519.PrivateKey
+	scripts  []wallet.Signed // published, signed once
+	sealKey  hpke.PrivateKey
+	hashing  chan struct{} // two Argon2id at a time
+	work     *gate         // of all requests but
+	logins   *gate         // those that hash passwords
+	senders  *senderLimit  // of evidence without a session
+	visitors *senderLimit  // of what needs no account
+	handler  http.Handler
+	listed   []Route                  // what handler serves
+	paid     chan struct{}            // wakes the delivery of callbacks
+	queued   chan struct{}            // wakes the delivery of messages
+	carried  bool                     // messages wait for a channel
+	sources  map[string]fundingSource // of money that persons ask for, by kind
+	banks    bankLink
+	epoch    int // only a restore raises it, and that needs the directory for itself
 
 	clock    *demoClock // of a demo, which can be moved
 	sumsFrom time.Time  // from when on uploads that the last restore lost are in the books again
@@ -142,7 +149,8 @@ func Open(config Config) (*Platform, error) {
 	if config.HashCost == (HashCost{}) {
 		config.HashCost = DefaultHashCost()
 	}
-	p := &Platform{config: config, policy: DefaultPolicy(), senders: newSenderLimit(), paid: make(chan struct{}, 1)}
+	p := &Platform{config: config, policy: DefaultPolicy(), senders: newSenderLimit(), visitors: newSenderLimit(), paid: make(chan struct{}, 1),
+		queued: make(chan struct{}, 1)}
 	if config.AtOnce <= 0 {
 		config.AtOnce = defaultAtOnce
 	}
@@ -181,6 +189,9 @@ func Open(config Config) (*Platform, error) {
 		return nil, errors.Join(err, p.Close())
 	}
 	if err = p.store.View(context.Background(), func(tx *Tx) (err error) { p.epoch, err = readEpoch(tx); return err }); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	if err := p.openOutbox(context.Background()); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	if err := p.waitForUploads(context.Background()); err != nil {

@@ -191,7 +191,7 @@ func thawAccount(c *call) (reply, error) {
 	if refusal := c.decode(&request); refusal != nil {
 		return *refusal, nil
 	}
-	check, refusal, err := c.strongly(api.SMSThaw, request.SMS, request.LoginPWSeal)
+	check, refusal, err := c.strongly(api.PurposeThaw, request.SMS, request.LoginPWSeal)
 	if err != nil || refusal != nil {
 		return deref(refusal), err
 	}
@@ -217,7 +217,7 @@ func closeAccount(c *call) (reply, error) {
 	if refusal := c.decode(&request); refusal != nil {
 		return *refusal, nil
 	}
-	check, refusal, err := c.strongly(api.SMSClose, request.SMS, request.LoginPWSeal)
+	check, refusal, err := c.strongly(api.PurposeClose, request.SMS, request.LoginPWSeal)
 	if err != nil || refusal != nil {
 		return deref(refusal), err
 	}
@@ -429,7 +429,7 @@ func findLostCard(c *call) (reply, error) {
 		if err != nil || a == nil {
 			return nil, errOr(err, errNoAccount)
 		}
-		good, err := c.p.useSMSCode(tx, a.phone, api.SMSFound, request.SMS)
+		good, err := c.p.useSMSCode(tx, a.phone, api.PurposeLoss, request.SMS)
 		if err != nil {
 			return nil, err
 		}

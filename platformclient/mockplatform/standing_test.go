@@ -27,7 +27,7 @@ func (c *teller) code(purpose string) api.SMSCode {
 
 func (c *teller) thaw() *httptest.ResponseRecorder {
 	c.w.t.Helper()
-	code := c.code(api.SMSThaw)
+	code := c.code(api.PurposeThaw)
 	c.freshNonce()
 	return c.post(api.PathThaw, c.w.newKey(), api.ThawRequest{
 		SMS: code, LoginPWSeal: c.loginSeal(api.PathThaw, c.w.p.Profile().DemoCredentials.LoginPassword),
@@ -36,7 +36,7 @@ func (c *teller) thaw() *httptest.ResponseRecorder {
 
 func (c *teller) close(waiveBalance, waivePurse bool) *httptest.ResponseRecorder {
 	c.w.t.Helper()
-	code := c.code(api.SMSClose)
+	code := c.code(api.PurposeClose)
 	c.freshNonce()
 	return c.post(api.PathAccountClose, c.w.newKey(), api.CloseRequest{
 		SMS: code, LoginPWSeal: c.loginSeal(api.PathAccountClose, c.w.p.Profile().DemoCredentials.LoginPassword),
@@ -67,7 +67,7 @@ func (c *teller) onCard(path string, k *chip, body any) *httptest.ResponseRecord
 }
 
 func (c *teller) found(k *chip) *httptest.ResponseRecorder {
-	return c.onCard(api.PathCardFound, k, api.FoundRequest{SMS: c.code(api.SMSFound)})
+	return c.onCard(api.PathCardFound, k, api.FoundRequest{SMS: c.code(api.PurposeLoss)})
 }
 
 // cardState asks for the cards and expects the state of one.
@@ -260,7 +260,7 @@ func TestAccount_FreezeAndThaw(t *testing.T) {
 	w.clock = w.clock.AddDate(0, 6, 0)
 	c.login()
 	c.account("FROZEN")
-	code := c.code(api.SMSThaw)
+	code := c.code(api.PurposeThaw)
 	c.freshNonce()
 	password := w.p.Profile().DemoCredentials.LoginPassword
 	refusedAs(t, api.CodePasswordWrong, c.post(api.PathThaw, w.newKey(), api.ThawRequest{SMS: code, LoginPWSeal: c.loginSeal(api.PathThaw, password+"x")}))

@@ -99,7 +99,7 @@ func Run(t *testing.T, start func(t *testing.T) Subject) {
 		{"token belongs to its device", testForeignToken},
 		{"form of requests", testForm},
 	}
-	for _, c := range slices.Concat(cases, purchaseCases, staffCases, stateCases, fundingCases, bankCases, recordCases) {
+	for _, c := range slices.Concat(cases, purchaseCases, staffCases, stateCases, fundingCases, bankCases, recordCases, personCases) {
 		t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, start)) })
 	}
 }
@@ -151,7 +151,7 @@ func testRenew(w *world) {
 func testWrongPassword(w *world) {
 	w.login()
 	err := w.client.Login(w.t.Context(), w.subject.Phone, w.subject.LoginPassword+"x", w.subject.SMSCode)
-	require.Equal(w.t, api.CodePasswordWrong, platformclient.CodeOf(err))
+	require.Equal(w.t, api.CodeLoginWrong, platformclient.CodeOf(err))
 }
 
 // A card is added by a MAC1 of 1 fen over a leased number; a card that is the

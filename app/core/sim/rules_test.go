@@ -132,6 +132,7 @@ func (w *world) check() {
 	w.checkPurchases(b, debited)
 	w.checkWanted()
 	w.checkOutboxes(b)
+	w.checkTold()
 	for _, p := range w.persons {
 		w.checkPerson(p, b, credited, debited)
 	}

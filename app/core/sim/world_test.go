@@ -318,7 +318,8 @@ func (w *world) openPlatform() {
 	p, err := mockplatform.Open(mockplatform.Config{
 		Dir: dir, Demo: true, Policy: &w.policy, Random: random, Rules: w.plan.Rules,
 		Callbacks: w.shop,
-		HashCost:  mockplatform.HashCost{MemoryKiB: 8, Passes: 1}, // nobody guesses passwords here
+		SMSLimits: mockplatform.SMSLimits{PhoneHour: 1 << 30, HostMinute: 1 << 30}, // a life of computers in an hour
+		HashCost:  mockplatform.HashCost{MemoryKiB: 8, Passes: 1},                  // nobody guesses passwords here
 		Now:       func() time.Time { return time.Now().Add(w.skew) },
 		Hooks: mockplatform.Hooks{
 			BeforeCommit: func(route string) error { return w.dies("before") },
