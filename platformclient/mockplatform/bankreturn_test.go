@@ -145,6 +145,10 @@ func TestBank_RefundFaults(t *testing.T) {
 			state = c.toldReturn(c.post(api.PathBankReturns, key, request))
 			require.Equal(t, api.BankReturnDone, state.State)
 			require.Equal(t, wallet.Fen(1960_00), b.atBank(), "once")
+			// Two askers hear the same answer: the second one books nothing.
+			require.NoError(t, b.p.store.Update(t.Context(), func(tx *Tx) error {
+				return b.p.bookLeg(tx, state.Return, state.Return+"-001", bankapi.Outcome{State: bankapi.StateRefunded})
+			}))
 			var listed api.BankReturns
 			c.must(http.StatusOK, c.get(api.PathBankReturns), &listed)
 			require.Len(t, listed.Returns, 1)
