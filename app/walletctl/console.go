@@ -82,7 +82,7 @@ func (c *console) fail(err error) int {
 			fmt.Fprintf(c.err, "  - %s\n", remedy)
 		}
 		if failure.Order != nil {
-			fmt.Fprintf(c.err, "%s: %s, %s, %s\n", c.t("console.order"), orderName(*failure.Order), failure.Order.Amount.Yuan(), c.subjectOf(*failure.Order))
+			fmt.Fprintf(c.err, "%s: %s, %s, %s\n", c.t("console.order"), orderName(*failure.Order), amountOrDash(failure.Order.Amount), c.subjectOf(*failure.Order))
 		}
 		c.hint(failure)
 		if c.Verbose || code == "USAGE" || code == "COMPANION_REFUSED" || code == "INTERNAL" || code == "CARD_FILE" {

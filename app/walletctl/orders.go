@@ -93,7 +93,7 @@ func (cmd ordersListCmd) Run(ctx context.Context, con *console) error {
 				one, two, next = con.named("console.bank.returnState.", string(each.State)), con.sourceName(each.Source), con.t("console.bank.returnNext."+each.Next)
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", local(lines[i].Created), con.t("console.kind."+each.Kind), orNumberless(each.Order),
-				padded(each.AmountFen.Yuan(), amountWidth), one, two, next)
+				padded(amountOrDash(each.AmountFen), amountWidth), one, two, next)
 		}
 	})
 }
