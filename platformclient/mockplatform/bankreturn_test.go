@@ -145,6 +145,10 @@ func TestBank_RefundFaults(t *testing.T) {
 			state = c.toldReturn(c.post(api.PathBankReturns, key, request))
 			require.Equal(t, api.BankReturnDone, state.State)
 			require.Equal(t, wallet.Fen(1960_00), b.atBank(), "once")
+			// Two askers hear the same answer: the second one books nothing.
+			require.NoError(t, b.p.store.Update(t.Context(), func(tx *Tx) error {
+				return b.p.bookLeg(tx, state.Return, state.Return+"-001", bankapi.Outcome{State: bankapi.StateRefunded})
+			}))
 			var listed api.BankReturns
 			c.must(http.StatusOK, c.get(api.PathBankReturns), &listed)
 			require.Len(t, listed.Returns, 1)
@@ -209,6 +213,44 @@ func TestBank_Statement(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, report.Differences, "once")
 	b.check()
+}
+
+// TestBank_StatementKept: the bank has the money of a payment that we reversed. It is
+// told again to undo it, until it acknowledges that; the days that were missed are
+// caught up, each once.
+func TestBank_StatementKept(t *testing.T) {
+	b := newBankWorld(t)
+	c := b.teller(testPhone)
+	id := c.bind(b)
+	before := b.balance(mainAccount(c.session.User))
+	code, key := c.code(b, id, 20_00), b.newKey()
+	require.NoError(t, b.faults.Arm(mockbank.FaultLostAfter, 1))
+	open := c.told(c.post(api.PathFundings, key, c.fundingRequest(key, id, 20_00, code)))
+	require.Equal(t, wallet.FundingPending, open.State)
+	b.exec(`UPDATE fundings SET state = 'REVERSED' WHERE id = ?`, open.Funding) // as after a lost advice that was believed heard
+	require.Equal(t, wallet.Fen(1980_00), b.atBank())
+
+	b.clock = b.clock.Add(48 * time.Hour)
+	require.NoError(t, b.faults.Arm(mockbank.FaultDown, 1))
+	require.Error(t, b.p.ImportBankDays(t.Context()), "the bank is down")
+	require.NoError(t, b.faults.Arm(mockbank.FaultLostAfter, 1)) // and its first acknowledgement is lost
+	require.NoError(t, b.p.ImportBankDays(t.Context()))
+	b.p.attendBanks(t.Context())
+	require.Equal(t, wallet.Fen(2000_00), b.atBank())
+	require.Equal(t, before, b.balance(mainAccount(c.session.User)))
+	var days, differences int
+	var done string
+	require.NoError(t, b.p.store.View(t.Context(), func(tx *Tx) error {
+		if _, err := tx.row(`SELECT COUNT(*) FROM bank_days`, nil, &days); err != nil {
+			return err
+		}
+		_, err := tx.row(`SELECT COUNT(*), MAX(done) FROM bank_differences WHERE kind = 'KEPT'`, nil, &differences, &done)
+		return err
+	}))
+	require.Equal(t, 2, days)
+	require.Equal(t, 1, differences)
+	require.Equal(t, "undone at the bank", done)
+	b.checkBoth()
 }
 
 // TestBank_StatementAfterRestore: what a restore of the platform lost is found in the
