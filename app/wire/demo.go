@@ -33,12 +33,15 @@ func (p *Program) DemoPhone() string {
 func (p *Program) openDemo(ctx context.Context) (err error) {
 	p.bank = NewOwnBank(p.demoDir, p.bankFaults())
 	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks(), Now: p.demoClock(), Bank: p.bank.Partner}
-	fresh := !mockplatform.Exists(p.demoDir)
 	if p.Demo, err = mockplatform.Open(config); err != nil {
 		return err
 	}
+	policy, fresh, err := p.Demo.FirstPolicy(ctx, []byte(demoPolicy))
+	if err != nil {
+		return err
+	}
 	if fresh {
-		p.tellPolicy(p.Demo.Policy())
+		p.tellPolicy(policy)
 	}
 	known, err := p.Demo.KnowsPhone(ctx, demoPhone)
 	if err != nil {
@@ -56,6 +59,10 @@ func (p *Program) openDemo(ctx context.Context) (err error) {
 	p.profile.URL = p.server.URL
 	return p.backupDemo(ctx)
 }
+
+// demoPolicy is what an embedded demo allows beyond other platforms: its one computer
+// tries as many virtual cards as it makes.
+const demoPolicy = `{"limits": {"velocity": {"device_cards": 0}}}`
 
 // tellPolicy says what a new demo allows and charges (protocol §2.14).
 func (p *Program) tellPolicy(policy api.Policy) {

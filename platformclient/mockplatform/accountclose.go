@@ -17,7 +17,9 @@ func owedTo(tx *Tx, user string) (owed api.Owed, err error) {
 		return owed, err
 	}
 	_, err = tx.row(`SELECT (SELECT COUNT(*) FROM orders WHERE `+isOpen+` AND (user = ?1 OR asn IN (SELECT asn FROM cards WHERE user = ?1)))
-		+ (SELECT COUNT(*) FROM purchases WHERE `+isOpenPurchase+` AND (user = ?1 OR asn IN (SELECT asn FROM cards WHERE user = ?1)))`,
+		+ (SELECT COUNT(*) FROM purchases WHERE `+isOpenPurchase+` AND (user = ?1 OR asn IN (SELECT asn FROM cards WHERE user = ?1)))
+		+ (SELECT COUNT(*) FROM fundings WHERE user = ?1 AND state IN ('RECEIVED', 'PENDING', 'REVERSING'))
+		+ (SELECT COUNT(*) FROM bank_returns WHERE user = ?1 AND state = 'PENDING')`,
 		[]any{user}, &owed.OpenOrders)
 	if err != nil {
 		return owed, err

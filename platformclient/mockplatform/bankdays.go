@@ -267,6 +267,11 @@ func (p *Platform) bookReceivable(tx *Tx, content bankapi.Day, kind string, f *f
 	if err != nil || !fresh {
 		return err
 	}
+	if f.user != "" {
+		if err := p.chargedBack(tx, f.user, f.id); err != nil {
+			return err
+		}
+	}
 	return p.post(tx, transfer{kind: postingBankShort, order: f.id, legs: []leg{{accountBankClearing, amount}, {accountBankReceivable, -amount}}})
 }
 

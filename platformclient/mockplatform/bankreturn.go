@@ -10,6 +10,7 @@ import (
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/bankapi"
+	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
 )
 
@@ -171,6 +172,9 @@ func (p *Platform) judgeReturn(tx *Tx, c *call, request api.BankReturnRequest, p
 	}
 	if code, err := p.moneyRefused(tx, holder.phone, request.CompanionSN, c.sender.thumbprint); err != nil || code != "" {
 		return nil, refuse(code), err
+	}
+	if found, err := p.listRefusal(tx, rules.UsePayOut, holder.id, c.sender.device, nil); err != nil || found != nil {
+		return nil, found, err
 	}
 	b, err := findBinding(tx, holder.id, request.Binding)
 	if err != nil {

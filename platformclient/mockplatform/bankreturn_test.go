@@ -223,7 +223,7 @@ func TestBank_StatementKept(t *testing.T) {
 	c := b.teller(testPhone)
 	id := c.bind(b)
 	before := b.balance(mainAccount(c.session.User))
-	code, key := c.code(b, id, 20_00), b.newKey()
+	code, key := c.bankCode(b, id, 20_00), b.newKey()
 	require.NoError(t, b.faults.Arm(mockbank.FaultLostAfter, 1))
 	open := c.told(c.post(api.PathFundings, key, c.fundingRequest(key, id, 20_00, code)))
 	require.Equal(t, wallet.FundingPending, open.State)

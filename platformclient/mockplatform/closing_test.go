@@ -147,7 +147,7 @@ func TestAccount_ChangeOfNumber(t *testing.T) {
 	clerk.refusedWith(api.CodeBadRequest, rename("U1234"))
 	clerk.must(http.StatusOK, rename(fresh), nil)
 	refusedAs(t, api.CodeNotLoggedIn, c.get(api.PathAccount)) // log in with the new number
-	refusedAs(t, api.CodePasswordWrong, c.tryLogin(w.p.Profile().DemoCredentials.LoginPassword))
+	refusedAs(t, api.CodeLoginWrong, c.tryLogin(w.p.Profile().DemoCredentials.LoginPassword))
 	c.phone = fresh
 	c.login()
 	require.Equal(t, fresh, c.account("NORMAL").Phone)

@@ -234,6 +234,9 @@ func (p *Platform) judgeFunding(ask *fundingAsk) (fundingNews, error) {
 	if err != nil || code != "" {
 		return refuseFunding(code), err
 	}
+	if found, err = p.listRefusal(ask.tx, rules.UsePayIn, ask.account.id, c.sender.device, nil); err != nil || found != nil {
+		return fundingNews{event: rules.FundingRefused, refusal: found}, err
+	}
 	id, err := p.newOrderID(ask.tx)
 	if err != nil {
 		return fundingNews{}, err

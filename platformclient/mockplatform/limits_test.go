@@ -15,7 +15,7 @@ import (
 func limited(t *testing.T, change func(*api.Policy)) *world {
 	policy := DefaultPolicy()
 	change(&policy)
-	return newWorld(t, func(config *Config) { config.Policy = &policy })
+	return newWorld(t, func(config *Config) { config.Policy, config.HashCost = &policy, HashCost{MemoryKiB: 64, Passes: 1} })
 }
 
 // otherSerial is a second card of the same person.

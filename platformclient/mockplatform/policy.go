@@ -82,6 +82,18 @@ func readPolicy(policy api.Policy, raw []byte) (api.Policy, error) {
 // Policy is what this platform allows and charges.
 func (p *Platform) Policy() api.Policy { return p.policy }
 
+// FirstPolicy does as SetPolicy does where nobody has set a policy in this directory yet, and
+// tells whether it did.
+func (p *Platform) FirstPolicy(ctx context.Context, raw []byte) (api.Policy, bool, error) {
+	var kept string
+	err := p.store.View(ctx, func(tx *Tx) (err error) { kept, err = meta(tx, metaPolicy); return err })
+	if err != nil || kept != "" || p.config.Policy != nil {
+		return p.policy, false, err
+	}
+	policy, err := p.SetPolicy(ctx, raw)
+	return policy, err == nil, err
+}
+
 // SetPolicy lays what a file says over the present policy and keeps the result in the
 // directory, for every process that opens it from now on. The version, and with a new
 // tariff that of the fee table, is the former one plus one, whatever the file says.

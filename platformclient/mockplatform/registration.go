@@ -138,11 +138,11 @@ func (c *call) enter(tx *Tx, request api.Registration, public ed25519.PublicKey,
 	if !good {
 		return failure(http.StatusForbidden, api.CodeSMSCodeWrong, "the SMS code is not right"), true, nil
 	}
-	known, err := findAccount(tx, "phone", request.Phone)
+	free, err := freePhone(tx, request.Phone)
 	if err != nil {
 		return reply{}, false, err
 	}
-	if known != nil {
+	if !free {
 		return failure(http.StatusConflict, api.CodePhoneRegistered, refusalText(api.CodePhoneRegistered)), true, nil
 	}
 	if fits, err := companionFits(tx, request.Phone, request.CompanionSN, c.sender.thumbprint); err != nil || !fits {

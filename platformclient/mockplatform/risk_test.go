@@ -105,7 +105,7 @@ func TestRisk_Limits(t *testing.T) {
 			used: func(w *world, c *teller, k *chip) *teller {
 				w.exec(`UPDATE users SET tier = ?`, api.TierWeak)
 				c.order(k, 60000).loaded()
-				w.clock = w.clock.AddDate(1, 0, 0) // a life has no business day
+				w.clock = w.clock.AddDate(0, 11, 0) // a life has no business day
 				c.login()
 				return c
 			}},

@@ -107,6 +107,7 @@ func (s person) staffAccount(phone string) (shown api.StaffAccount) {
 func noDayLimits(c *Config) {
 	policy := DefaultPolicy()
 	policy.Limits.CardDayCount, policy.Limits.CardDaySum, policy.Limits.AccountDaySum = 0, 0, 0
+	policy.Limits.Velocity = api.Velocity{} // one device sees many cards, and many refusals
 	c.Policy = &policy
 }
 
@@ -263,7 +264,7 @@ func TestAccount_FreezeAndThaw(t *testing.T) {
 	code := c.code(api.PurposeThaw)
 	c.freshNonce()
 	password := w.p.Profile().DemoCredentials.LoginPassword
-	refusedAs(t, api.CodePasswordWrong, c.post(api.PathThaw, w.newKey(), api.ThawRequest{SMS: code, LoginPWSeal: c.loginSeal(api.PathThaw, password+"x")}))
+	refusedAs(t, api.CodeLoginWrong, c.post(api.PathThaw, w.newKey(), api.ThawRequest{SMS: code, LoginPWSeal: c.loginSeal(api.PathThaw, password+"x")}))
 	wrong := api.SMSCode{CodeID: code.CodeID, Code: code.Code + "0"}
 	refusedAs(t, api.CodeSMSCodeWrong, c.post(api.PathThaw, w.newKey(), api.ThawRequest{SMS: wrong, LoginPWSeal: c.loginSeal(api.PathThaw, password)}))
 	foreign := c.code("device") // a code for something else opens nothing

@@ -49,7 +49,7 @@ func testFreeze(w *world) {
 	_, err = w.client.Unload(ctx, w.asn(), 100)
 	require.NoError(w.t, err, "money may come in")
 	_, err = w.client.Thaw(ctx, flipped(w.subject.LoginPassword), w.subject.SMSCode)
-	require.Equal(w.t, api.CodePasswordWrong, platformclient.CodeOf(err))
+	require.Equal(w.t, api.CodeLoginWrong, platformclient.CodeOf(err))
 	account, err = w.client.Thaw(ctx, w.subject.LoginPassword, w.subject.SMSCode)
 	require.NoError(w.t, err)
 	require.Equal(w.t, "NORMAL", account.State)
