@@ -341,3 +341,35 @@ func TestFaultsStrikeFromOutside(t *testing.T) {
 	require.Equal(t, 2*len(AllFaults), struck)
 	require.Equal(t, struck, faults.Hits())
 }
+
+// TestReleaseOld: what a partner froze and forgot goes back to the customer, once, and a
+// capture that comes after all takes nothing.
+func TestReleaseOld(t *testing.T) {
+	clock := time.Date(2026, 3, 15, 1, 30, 45, 0, time.UTC)
+	b, err := Open(Config{Dir: t.TempDir(), URL: address, Freeze: true, Now: func() time.Time { return clock }})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = b.Close() })
+	token, card := bound(t, b, 1000)
+	told, _ := ask(t, b, bankapi.PathDebits, bankapi.DebitRequest{Serial: "d1", Token: token, Amount: 300, Freeze: true})
+	require.Equal(t, bankapi.StateFrozen, told.State)
+	left := func() wallet.Fen {
+		balance, err := b.Balance(t.Context(), card)
+		require.NoError(t, err)
+		return balance
+	}
+	for _, row := range []struct {
+		after    time.Duration
+		released int
+		left     wallet.Fen
+	}{{freezeLife - time.Second, 0, 700}, {2 * time.Second, 1, 1000}, {freezeLife, 0, 1000}} {
+		clock = clock.Add(row.after)
+		released, err := b.ReleaseOld(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, row.released, released)
+		require.Equal(t, row.left, left())
+		balanced(t, b)
+	}
+	told, _ = ask(t, b, bankapi.PathCaptures, bankapi.FollowRequest{Serial: "c1", Of: "d1", Amount: 300})
+	require.Equal(t, bankapi.CodeState, told.Code)
+	require.Equal(t, wallet.Fen(1000), left())
+}

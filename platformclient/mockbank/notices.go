@@ -102,10 +102,11 @@ func (b *Bank) notify(ctx context.Context, address, body string, ca []byte) bool
 	return response.StatusCode/100 == 2
 }
 
-// attend delivers callbacks until ctx ends.
+// attend delivers callbacks and releases what nobody captures, until ctx ends.
 func (b *Bank) attend(ctx context.Context) {
 	for {
 		_, _ = b.DeliverNotices(ctx) // the rows stay and are tried again
+		_, _ = b.ReleaseOld(ctx)     // likewise
 		var next sql.NullInt64
 		pause := noticeIdle
 		err := b.store.update(ctx, func(tx *tx) error {

@@ -1,7 +1,9 @@
 package mockbank
 
 import (
+	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -264,6 +266,46 @@ func (b *Bank) release(tx *tx, partner string, r bankapi.FollowRequest) (*operat
 			to: prefixCustomer + frozen.account, amount: frozen.amount,
 		}, bankapi.CodeState)
 	})
+}
+
+// freezeLife is how long money stays frozen that nobody captures or releases. A partner
+// whose books a restore set back asks for neither.
+const freezeLife = 7 * 24 * time.Hour
+
+// ReleaseOld gives money back to customers that was frozen for longer than freezeLife,
+// and tells how many payments that were. A capture that comes after all is refused.
+// Serve calls it all the time.
+func (b *Bank) ReleaseOld(ctx context.Context) (released int, err error) {
+	err = b.store.update(ctx, func(tx *tx) error {
+		var old [][2]string // partner and serial
+		err := tx.each(`SELECT partner, serial FROM operations WHERE kind = ? AND state = ? AND created <= ?`,
+			[]any{kindDebit, bankapi.StateFrozen, b.now().Add(-freezeLife).UnixMilli()}, func(rows *sql.Rows) error {
+				var one [2]string
+				err := rows.Scan(&one[0], &one[1])
+				old = append(old, one)
+				return err
+			})
+		for _, one := range old {
+			if err != nil {
+				return err
+			}
+			var frozen *operation
+			if frozen, err = findOperation(tx, one[0], one[1]); err != nil {
+				return err
+			}
+			frozen.state = bankapi.StateReleased
+			_, err = b.post(tx, movement{
+				partner: frozen.partner, kind: kindRelease, serial: frozen.serial, of: frozen.serial,
+				from: prefixFrozen + frozen.account, to: prefixCustomer + frozen.account, amount: frozen.amount,
+			})
+			if err == nil {
+				err = saveOperation(tx, frozen)
+			}
+		}
+		released = len(old)
+		return err
+	})
+	return released, err
 }
 
 // reverse makes an operation as if it had never been. It is advice: the caller

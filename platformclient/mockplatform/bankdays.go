@@ -34,6 +34,10 @@ const (
 	postingBankAmount = "bank-correction"
 
 	bankDaysBack = 10 // days that are caught up at once
+	// bankDayOver is how long after its end a day's statement is fetched. By the bank's
+	// clock the day must be over as well: a payment that is still to come on it would be
+	// looked for in no later file.
+	bankDayOver = time.Hour
 )
 
 // BankDayReport is what became of a statement.
@@ -343,7 +347,7 @@ func (p *Platform) ImportBankDays(ctx context.Context) error {
 		}
 	}
 	for range bankDaysBack {
-		if day >= businessDay(p.now()) {
+		if day >= businessDay(p.now().Add(-bankDayOver)) {
 			return nil
 		}
 		if _, err := p.ImportBankDay(ctx, day); err != nil {

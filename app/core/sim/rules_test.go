@@ -115,6 +115,7 @@ func (w *world) check() {
 			}
 		}
 	}
+	openFen += w.heldForReturns("")
 	if held != openFen {
 		w.fail("%d is held for open orders of %d", held, openFen)
 	}
@@ -165,7 +166,7 @@ func (w *world) byUser(user string) *person {
 // MAC2, else as held. Money that a restore forgot is on the card without having been
 // charged, until its grant and TAC come back.
 func (w *world) checkPerson(p *person, b books, credited, debited map[string]wallet.Fen) {
-	has, should := b.accounts["main:"+p.user], p.paid+p.opening+w.redeemed(p)
+	has, should := b.accounts["main:"+p.user]+w.atBank(p)+w.heldForReturns(p.user), p.paid+p.opening+w.redeemed(p)
 	spent, inFlight := w.spentOf(p, b, debited)
 	for _, k := range w.chips {
 		if k.owner == p {
@@ -227,6 +228,7 @@ func (w *world) settleAll() {
 		}
 		w.corner.upload()
 		w.tellMerchants()
+		w.attendBank()
 		for _, c := range w.computers {
 			for _, k := range w.chips {
 				// One's own computers are enough; nobody depends on a stranger's.
@@ -239,6 +241,7 @@ func (w *world) settleAll() {
 	}
 	for range 3 {
 		w.tellMerchants()
+		w.attendBank()
 		time.Sleep(time.Hour)
 	}
 	w.checkReport()
@@ -286,6 +289,7 @@ func (w *world) checkQuiet() {
 	}
 	w.checkPurchasesQuiet(b, staff)
 	w.checkFundingsQuiet()
+	w.checkBankQuiet()
 	w.checkCards(staff)
 	for _, k := range w.chips {
 		for _, c := range k.credits {

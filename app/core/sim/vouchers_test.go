@@ -109,7 +109,10 @@ func (w *world) checkFundingsQuiet() {
 			}
 			w.count("end", "funding "+string(entry.Stage))
 			paid := w.fundingDone(entry.Key)
-			if !entry.Stage.Final() || (entry.Stage == wallet.StageConfirmed) != (paid == voucherValue) {
+			if w.restores > 0 && paid == 0 {
+				continue // a restore lost it: the money came back as nobody's, see checkBankQuiet
+			}
+			if !entry.Stage.Final() || (entry.Stage == wallet.StageConfirmed) != (paid > 0) || paid > 0 && paid != entry.Amount {
 				w.fail("computer %d has a funding at %s, and the books credited %d", c.number, entry.Stage, paid)
 			}
 		}

@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/bankapi"
 	"walletcompanion/platformclient/mockplatform"
 	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
@@ -49,6 +52,7 @@ type person struct {
 	paid              wallet.Fen // into the main account
 	opening           wallet.Fen // on the cards when they became known
 	dishonest         bool
+	bank              *account // nil: he has none
 }
 
 // world is everything that a seed makes.
@@ -77,6 +81,7 @@ type world struct {
 	rogue     *rogue // nil in most worlds
 	grants    map[wallet.TerminalNumber]wallet.Grant
 	shop      *shop
+	bank      *bankLine
 	corner    *corner
 	// authorised are the debits that the platform allowed, by the terminal number over
 	// which the card opened its purchase.
@@ -209,6 +214,9 @@ func (w *world) close() {
 	if w.platform != nil {
 		w.platform.Close()
 	}
+	if w.bank != nil && w.bank.bank != nil {
+		w.bank.bank.Close()
+	}
 }
 
 // now is the time of day for everybody whose clock is right.
@@ -240,6 +248,8 @@ func (w *world) build() {
 	}
 	withRogue := w.luck.IntN(3) == 0
 	w.mayRestore = !withRogue && w.luck.IntN(2) == 0
+	w.bank = &bankLine{w: w}
+	w.openBank()
 	w.openPlatform()
 	for i, cards := range []int{2, 1} {
 		p := &person{name: string(rune('A' + i)), phone: fmt.Sprintf("1380000000%d", i), paid: 200_000_00}
@@ -255,6 +265,9 @@ func (w *world) build() {
 	}
 	w.showCards()
 	w.addVouchers()
+	for _, number := range []int{0, 2} {
+		w.bindBank(w.computers[number])
+	}
 	if withRogue {
 		w.addRogue()
 	}
@@ -317,10 +330,12 @@ func (w *world) openPlatform() {
 	w.count("platform", "starts")
 	p, err := mockplatform.Open(mockplatform.Config{
 		Dir: dir, Demo: true, Policy: &w.policy, Random: random, Rules: w.plan.Rules,
-		Callbacks: w.shop,
-		SMSLimits: mockplatform.SMSLimits{PhoneHour: 1 << 30, HostMinute: 1 << 30}, // a life of computers in an hour
-		HashCost:  mockplatform.HashCost{MemoryKiB: 8, Passes: 1},                  // nobody guesses passwords here
-		Now:       func() time.Time { return time.Now().Add(w.skew) },
+		Callbacks:     w.shop,
+		Bank:          func(context.Context) (bankapi.Partner, error) { return w.bank.bank.Partner() },
+		BankTransport: func(bankapi.Partner) http.RoundTripper { return w.bank },
+		SMSLimits:     mockplatform.SMSLimits{PhoneHour: 1 << 30, HostMinute: 1 << 30}, // a life of computers in an hour
+		HashCost:      mockplatform.HashCost{MemoryKiB: 8, Passes: 1},                  // nobody guesses passwords here
+		Now:           func() time.Time { return time.Now().Add(w.skew) },
 		Hooks: mockplatform.Hooks{
 			BeforeCommit: func(route string) error { return w.dies("before") },
 			AfterCommit:  func(route string) error { return w.dies("after") },
