@@ -32,7 +32,11 @@ func (p *Program) DemoPhone() string {
 // an earlier one ended before that, and in a directory that somebody else made.
 func (p *Program) openDemo(ctx context.Context) (err error) {
 	p.bank = NewOwnBank(p.demoDir, p.bankFaults())
-	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks(), Now: p.demoClock(), Bank: p.bank.Partner}
+	config := mockplatform.Config{
+		Dir: p.demoDir, Demo: true, Hooks: p.demoHooks(), Now: p.demoClock(), Bank: p.bank.Partner,
+		// Nobody pays for its messages, and a script may enrol one profile after the other.
+		SMSLimits: mockplatform.SMSLimits{PhoneHour: 10_000, HostMinute: 10_000},
+	}
 	if p.Demo, err = mockplatform.Open(config); err != nil {
 		return err
 	}
