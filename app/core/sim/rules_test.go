@@ -239,6 +239,9 @@ func (w *world) settleAll() {
 		}
 		w.check()
 	}
+	for range 100 { // months of statements may be missing, and some are fetched at a time
+		w.must(w.platform.ImportBankDays(ctx()))
+	}
 	for range 3 {
 		w.tellMerchants()
 		w.attendBank()
