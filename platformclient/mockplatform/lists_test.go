@@ -158,7 +158,7 @@ func TestLists_ByThemselves(t *testing.T) {
 	require.Equal(t, "BLACK", listed[0].Standing)
 	require.Nil(t, listed[0].Until)
 	w.clock = w.clock.AddDate(10, 0, 0)
-	c = w.teller(testPhone) // the account fell silent: a new login with a code wakes it
+	c = w.teller(testPhone)                                // the account fell silent: a new login with a code wakes it
 	c.order(k, 5000).init().refusedWith(api.CodeCardState) // no time ends it
 	w.check()
 }
