@@ -175,6 +175,9 @@ func returnEnd(told api.BankReturnState) error {
 	if told.RetryAfter != nil {
 		detail["resets"] = *told.RetryAfter
 	}
+	if told.Standing != "" {
+		detail["standing"] = told.Standing
+	}
 	if told.WrongsLeft != nil {
 		detail["triesLeft"] = *told.WrongsLeft
 	}
