@@ -49,7 +49,7 @@ func (s FundingState) StageOf() (stage Stage, final bool) {
 func (f FundingStatement) Refusal() *Refused {
 	return &Refused{State: OrderState{
 		Key: f.Key, Request: f.Request, Issued: f.Issued, State: StateDeclined, Code: f.Code, Text: f.Text,
-		RetryAfter: f.RetryAfter, LimitFen: f.LimitFen, WrongsLeft: f.WrongsLeft,
+		RetryAfter: f.RetryAfter, LimitFen: f.LimitFen, WrongsLeft: f.WrongsLeft, Standing: f.Standing,
 	}}
 }
 
@@ -73,6 +73,7 @@ type FundingStatement struct {
 	RetryAfter *time.Time `json:"retry_after,omitempty"` // when a limit or a lock ends
 	LimitFen   Fen        `json:"limit_fen,omitempty"`
 	WrongsLeft *int       `json:"wrongs_left,omitempty"`
+	Standing   string     `json:"standing,omitempty"` // ACCOUNT_STATE: the state that refused
 
 	ReceiptBody *FundingReceipt `json:"receipt,omitempty"` // DONE
 }

@@ -162,9 +162,21 @@ func unknownReturn(key string, amount wallet.Fen, err error) error {
 }
 
 func returnEnd(told api.BankReturnState) error {
-	detail := map[string]any{"order": told.Return, "amountFen": told.Amount, "returnedFen": told.Returned}
+	detail := map[string]any{"amountFen": told.Amount}
+	if told.Return != "" {
+		detail["order"] = told.Return
+	}
+	if told.Returned > 0 {
+		detail["returnedFen"] = told.Returned
+	}
+	if told.LimitFen > 0 {
+		detail["limitFen"] = told.LimitFen
+	}
 	if told.RetryAfter != nil {
 		detail["resets"] = *told.RetryAfter
+	}
+	if told.Standing != "" {
+		detail["standing"] = told.Standing
 	}
 	if told.WrongsLeft != nil {
 		detail["triesLeft"] = *told.WrongsLeft
@@ -175,7 +187,6 @@ func returnEnd(told api.BankReturnState) error {
 	case told.State == api.BankReturnDone && told.Returned == told.Amount:
 		return nil
 	}
-	detail["limitFen"] = told.LimitFen
 	return &Failure{Code: told.Code, Detail: detail}
 }
 
@@ -187,8 +198,11 @@ func lineOfReturn(told api.BankReturnState) OrderLine {
 		Order: told.Return, Key: told.Key, Kind: KindBankReturn, State: wallet.LoadState(told.State), Amount: told.Amount, Created: told.Created,
 		Paid: told.Returned > 0, OnCard: &no, Next: "none", Source: "bank:" + told.Binding,
 	}
-	if told.State == api.BankReturnPending {
+	switch told.State {
+	case api.BankReturnPending:
 		line.Next = "wait"
+	case api.BankReturnDone:
+		line.Amount = told.Returned // what the bank did not take is in the main account again
 	}
 	return line
 }

@@ -248,10 +248,11 @@ type Told struct {
 // Tell puts a code into words. detail holds facts that the texts may use:
 // holder, order, wanted and found (text), triesLeft and limit (int), amountFen, limitFen,
 // capFen and balanceFen (wallet.Fen, shown in yuan), resets (time.Time, shown in
-// the business time zone); standing (text: of account or card, in ACCOUNT_STATE and
-// CARD_STATE), mainFen, heldFen, purseFen (wallet.Fen) and openOrders (int); command, sw and statusKey (text) add what the card's status
-// the business time zone), waitS (int, seconds); command, sw and statusKey (text) add what
-// the card's status word means after that command; reasonKey (text) adds a text. open adds where the money of an open order is.
+// the business time zone), waitS (int, seconds); standing (text: of account or card, in
+// ACCOUNT_STATE and CARD_STATE), mainFen, heldFen, purseFen (wallet.Fen) and openOrders
+// (int); command, sw and statusKey (text) add what the card's status word means after
+// that command; fundedFen and returnedFen (wallet.Fen) add what has happened all the
+// same; reasonKey (text) adds a text. open adds where the money of an open order is.
 func Tell(texts *lang.Localizer, code string, open bool, detail map[string]any) Told {
 	return tellOn(runtime.GOOS, texts, code, open, detail)
 }
@@ -276,6 +277,9 @@ func tellOn(system string, texts *lang.Localizer, code string, open bool, detail
 	}
 	if _, brought := detail["fundedFen"]; brought {
 		told.Text += separator(texts) + texts.T("error.money.funded", facts)
+	}
+	if _, returned := detail["returnedFen"]; returned {
+		told.Text += separator(texts) + texts.T("error.money.returned", facts)
 	}
 	if reason, given := detail["reasonKey"].(string); given && texts.Has(reason) {
 		told.Text += separator(texts) + texts.T(reason, facts)

@@ -102,7 +102,7 @@ func eachPage(selection api.Selection, limit int, ask func(api.Selection) (lines
 // OrderSelection narrows a list of orders; the zero value selects all.
 type OrderSelection struct {
 	api.Selection
-	Kind string // wallet.KindLoad or wallet.KindPurchase; empty: both
+	Kind string // wallet.KindLoad, KindPurchase or KindFunding, or KindBankReturn; empty: all
 }
 
 // FoundOrders are some orders, youngest first.
@@ -128,7 +128,7 @@ func (c *Core) FindOrders(ctx context.Context, selection OrderSelection, limit i
 	whole := found.Stale == nil && !found.More && selection == OrderSelection{}
 	for _, entry := range entries {
 		line := lineOfEntry(entry)
-		if seen[entry.Key] || !selection.fits(line) {
+		if seen[entry.Key] || entry.Order != "" && seen[entry.Order] || !selection.fits(line) {
 			continue
 		}
 		if whole || found.Stale != nil || c.onlyHere(ctx, entry) {
@@ -161,12 +161,12 @@ func (c *Core) onlyHere(ctx context.Context, entry wallet.Entry) bool {
 	return err == nil && len(page.Orders) == 0
 }
 
-// platformLines asks the platform for the newest loads and purchases that fit.
+// platformLines asks the platform for the newest orders of every kind that fit.
 func (c *Core) platformLines(ctx context.Context, selection OrderSelection, limit int, stages map[string]wallet.Stage, seen map[string]bool) (lines []OrderLine, more bool, err error) {
 	if err := c.connect(ctx); err != nil {
 		return nil, false, err
 	}
-	if selection.Kind != wallet.KindPurchase {
+	if selection.asksFor(wallet.KindLoad) {
 		loadsMore, err := eachPage(selection.Selection, limit, func(s api.Selection) (int, string, error) {
 			page, err := c.Platform.FindOrders(ctx, s)
 			for _, order := range page.Orders {
@@ -180,7 +180,7 @@ func (c *Core) platformLines(ctx context.Context, selection OrderSelection, limi
 		}
 		more = loadsMore
 	}
-	if selection.Kind != wallet.KindLoad {
+	if selection.asksFor(wallet.KindPurchase) {
 		purchasesMore, err := eachPage(selection.Selection, limit, func(s api.Selection) (int, string, error) {
 			page, err := c.Platform.FindPurchases(ctx, s)
 			for _, purchase := range page.Purchases {
@@ -194,13 +194,49 @@ func (c *Core) platformLines(ctx context.Context, selection OrderSelection, limi
 		}
 		more = more || purchasesMore
 	}
-	return lines, more, nil
+	moved, err := c.accountLines(ctx, selection, stages, seen)
+	return append(lines, moved...), more, err
 }
+
+// accountLines are the orders that no card takes part in: fundings and returns to a
+// bank. The platform tells all of them, and they are narrowed here.
+func (c *Core) accountLines(ctx context.Context, selection OrderSelection, stages map[string]wallet.Stage, seen map[string]bool) (lines []OrderLine, err error) {
+	if selection.Card != "" {
+		return nil, nil
+	}
+	keep := func(line OrderLine) {
+		if selection.fits(line) {
+			lines = append(lines, line)
+		}
+	}
+	if selection.asksFor(wallet.KindFunding) {
+		fundings, err := c.Platform.Fundings(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, funding := range fundings.Fundings {
+			seen[funding.Key], seen[funding.Funding] = true, true
+			keep(lineOfFunding(funding, stages[funding.Key]))
+		}
+	}
+	if selection.asksFor(KindBankReturn) {
+		returns, err := c.Platform.BankReturns(ctx)
+		if err != nil {
+			return lines, err
+		}
+		for _, told := range returns.Returns {
+			keep(lineOfReturn(told))
+		}
+	}
+	return lines, nil
+}
+
+func (s OrderSelection) asksFor(kind string) bool { return s.Kind == "" || s.Kind == kind }
 
 // fits narrows what only this computer knows as the platform narrows its own.
 func (s OrderSelection) fits(line OrderLine) bool {
 	day := line.Created.In(businessZone).Format(api.DayForm)
-	text := line.Order + "\x00" + line.Merchant + "\x00" + line.Goods
+	text := line.Order + "\x00" + line.Merchant + "\x00" + line.Goods + "\x00" + line.Source
 	switch {
 	case s.Kind != "" && s.Kind != line.Kind,
 		s.Open && line.Next == "none",

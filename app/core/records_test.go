@@ -21,6 +21,8 @@ type shelf struct {
 	Store
 	loads     []api.Order // newest first
 	purchases []api.Purchase
+	fundings  []api.Funding
+	returns   []api.BankReturnState
 	entries   []wallet.Entry
 	down      error
 	asked     int
@@ -61,16 +63,29 @@ func (s *shelf) FindPurchases(_ context.Context, selection api.Selection) (told 
 	return told, s.down
 }
 
+func (s *shelf) Fundings(context.Context) (api.Fundings, error) {
+	return api.Fundings{Fundings: s.fundings}, s.down
+}
+
+func (s *shelf) BankReturns(context.Context) (api.BankReturns, error) {
+	return api.BankReturns{Returns: s.returns}, s.down
+}
+
 var dayOfOrders = time.Date(2026, 3, 15, 12, 0, 0, 0, time.UTC)
 
 func (s *shelf) core() *Core { return New(Config{Platform: s, Store: s}) }
 
 // add puts an order on the shelf, older than those before it.
-func (s *shelf) add(number string, purchase bool, state string) {
-	created := dayOfOrders.Add(-time.Duration(len(s.loads)+len(s.purchases)) * time.Minute)
-	if purchase {
+func (s *shelf) add(number, kind, state string) {
+	created := dayOfOrders.Add(-time.Duration(len(s.loads)+len(s.purchases)+len(s.fundings)+len(s.returns)) * time.Minute)
+	switch kind {
+	case wallet.KindPurchase:
 		s.purchases = append(s.purchases, api.Purchase{Purchase: number, Key: "K" + number, State: wallet.PurchaseStateName(state), Created: created.Format(time.RFC3339)})
-	} else {
+	case wallet.KindFunding:
+		s.fundings = append(s.fundings, api.Funding{Funding: number, Key: "K" + number, State: wallet.FundingState(state), Source: "bank:K1", Created: created})
+	case KindBankReturn:
+		s.returns = append(s.returns, api.BankReturnState{Return: number, Key: "K" + number, State: state, Created: created})
+	default:
 		s.loads = append(s.loads, api.Order{Order: number, Key: "K" + number, State: wallet.LoadState(state), Created: created})
 	}
 }
@@ -82,15 +97,17 @@ func numbers(lines []OrderLine) (all []string) {
 	return all
 }
 
-// However loads and purchases lie between each other, the newest ones are found, and
+var orderKinds = []string{wallet.KindLoad, wallet.KindPurchase, wallet.KindFunding, KindBankReturn}
+
+// However the kinds of orders lie between each other, the newest ones are found, and
 // whether there are more.
-func TestFindOrders_TheNewestOfBoth(t *testing.T) {
+func TestFindOrders_TheNewestOfAllKinds(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := &shelf{}
 		var all []string
 		for i := range rapid.IntRange(0, 1200).Draw(r, "orders") {
 			number := fmt.Sprint("N", i)
-			s.add(number, rapid.Bool().Draw(r, "purchase"), "LOADED")
+			s.add(number, rapid.SampledFrom(orderKinds).Draw(r, "kind"), "LOADED")
 			all = append(all, number)
 		}
 		limit := rapid.SampledFrom([]int{0, 1, 7, 100, 499, 500, 501, 2000}).Draw(r, "limit")
@@ -110,8 +127,8 @@ func TestFindOrders_TheNewestOfBoth(t *testing.T) {
 // narrowed; what it lists elsewhere is not listed by the journal's older word.
 func TestFindOrders_WhatOnlyThisComputerKnows(t *testing.T) {
 	s := &shelf{}
-	s.add("voided", false, "VOIDED")
-	s.add("loaded", false, "LOADED")
+	s.add("voided", wallet.KindLoad, "VOIDED")
+	s.add("loaded", wallet.KindLoad, "LOADED")
 	s.entries = []wallet.Entry{
 		{Key: "Kvoided", Order: "voided", Stage: wallet.StageGranted, At: dayOfOrders},  // the platform knows better
 		{Key: "Klost", Order: "lost", Stage: wallet.StageGranted, At: dayOfOrders},      // a restore took it
@@ -141,6 +158,42 @@ func TestFindOrders_WhatOnlyThisComputerKnows(t *testing.T) {
 	require.Error(t, found.Stale)
 	require.Len(t, found.Lines, 2)
 	require.True(t, found.More)
+}
+
+// Money that no card takes part in is listed with the rest: narrowed in the same way, as
+// the platform knows it, and not again by the journal's older word.
+func TestFindOrders_FundingsAndReturns(t *testing.T) {
+	s := &shelf{}
+	s.add("load", wallet.KindLoad, "LOADED")
+	s.add("funded", wallet.KindFunding, "DONE")
+	s.add("asked", wallet.KindFunding, "PENDING")
+	s.add("back", KindBankReturn, api.BankReturnDone)
+	s.add("held", KindBankReturn, api.BankReturnPending)
+	s.returns[0].Amount, s.returns[0].Returned = 60_00, 50_00
+	s.entries = []wallet.Entry{
+		{Key: "Kfunded", Kind: wallet.KindFunding, Stage: wallet.StageAsked, At: dayOfOrders}, // no answer came; it was done
+		{Key: "Kcut", Kind: wallet.KindFunding, Stage: wallet.StageAsked, At: dayOfOrders},    // never arrived
+	}
+	find := func(selection OrderSelection) []string {
+		t.Helper()
+		found, err := s.core().FindOrders(t.Context(), selection, 0)
+		require.NoError(t, err)
+		return numbers(found.Lines)
+	}
+	require.ElementsMatch(t, []string{"load", "funded", "asked", "back", "held", ""}, find(OrderSelection{}))
+	require.ElementsMatch(t, []string{"funded", "asked", ""}, find(OrderSelection{Kind: wallet.KindFunding}))
+	require.Equal(t, []string{"back", "held"}, find(OrderSelection{Kind: KindBankReturn}))
+	require.Equal(t, []string{"load"}, find(OrderSelection{Kind: wallet.KindLoad}))
+	narrowed := func(selection api.Selection) OrderSelection {
+		return OrderSelection{Selection: selection, Kind: wallet.KindFunding}
+	}
+	require.ElementsMatch(t, []string{"asked", ""}, find(narrowed(api.Selection{Open: true})))
+	require.Equal(t, []string{"funded"}, find(narrowed(api.Selection{State: "DONE"})))
+	require.Empty(t, find(narrowed(api.Selection{Card: wallet.ASN{9: 1}.String()})), "no card takes part")
+	back, err := s.core().FindOrders(t.Context(), OrderSelection{Kind: KindBankReturn}, 1)
+	require.NoError(t, err)
+	require.True(t, back.More)
+	require.Equal(t, wallet.Fen(50_00), back.Lines[0].Amount, "what went back")
 }
 
 // A platform that hands out the same cursor for ever ends no program.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"walletcompanion/app/core"
@@ -82,6 +84,9 @@ func (c *console) printBindings(w io.Writer, banks api.Banks, demo api.BankDemo)
 		fmt.Fprintf(w, "%s\t%s\t…%s\t%s\t%s\n", one.ID, one.Name, one.Last4, c.named("console.bank.state.", one.State), padded(one.Returnable.Yuan(), amountWidth))
 	}
 	for _, one := range demo.Cards {
+		if slices.ContainsFunc(banks.Bindings, func(b api.BankBinding) bool { return b.State == api.BankBound && strings.HasSuffix(one.Card, b.Last4) }) {
+			continue
+		}
 		fmt.Fprintln(w, c.t("console.bank.demoCard", "Card", one.Card, "Name", one.Name, "Phone", one.Phone))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"walletcompanion/app/core"
 	"walletcompanion/app/wire"
@@ -33,7 +34,7 @@ type limitObject struct {
 }
 
 type deviceLimitObject struct {
-	N       int         `json:"n"`
+	N       int         `json:"number"`
 	Device  string      `json:"device"`
 	Name    string      `json:"name"`
 	This    bool        `json:"this"`
@@ -56,7 +57,7 @@ func limitObjects(states []api.LimitState) []limitObject {
 			object.ASNMasked = &masked
 		}
 		if state.Resets != nil {
-			moment := stamp(*state.Resets)
+			moment := state.Resets.In(shanghai).Format(time.RFC3339) // a business day's
 			object.Resets = &moment
 		}
 		if state.Count {

@@ -19,7 +19,7 @@ type ordersListCmd struct {
 	selectionFlags
 	Open   bool   `help:"Only open orders."`
 	State  string `help:"Only orders in this state, such as LOADED."`
-	Kind   string `enum:",load,purchase" default:"" placeholder:"load|purchase" help:"Only loads, or only purchases."`
+	Kind   string `enum:",load,purchase,funding,bank-return" default:"" placeholder:"KIND" help:"Only load, purchase, funding or bank-return."`
 	Card   string `placeholder:"SERIAL" help:"Only orders of one card: 16 or 20 hex digits."`
 	Export string `placeholder:"FILE" help:"Write the selected orders as .csv or .json; all of them unless --limit says otherwise."`
 }

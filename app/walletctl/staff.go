@@ -243,6 +243,9 @@ func (staffProposalsCmd) Run(ctx context.Context, con *console) error {
 			if len(lines) == 0 {
 				fmt.Fprintln(w, con.t("console.noProposals"))
 			}
+			if len(lines) > 0 {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", con.t("console.proposal"), con.t("console.order"), con.t("console.proposedAs"), con.t("console.proposer"), con.t("console.reason"))
+			}
 			for _, each := range lines {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", each.Proposal, each.Order, each.As, each.Proposer, each.Reason)
 			}
@@ -280,7 +283,11 @@ func (c *console) printProposal(program *wire.Program, told api.StaffProposal, e
 	}
 	return c.print(proposalOf(told), func(w io.Writer) {
 		c.demoMark(w, program.IsDemo())
-		fmt.Fprintln(w, c.t("console.staffProposal."+told.State, "Proposal", told.Proposal, "Order", told.Order, "As", told.As))
+		key := "console.staffProposal." + told.State
+		if own := key + "." + string(told.As); c.texts.Has(own) {
+			key = own
+		}
+		fmt.Fprintln(w, c.t(key, "Proposal", told.Proposal, "Order", told.Order, "As", told.As))
 	})
 }
 

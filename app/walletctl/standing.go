@@ -157,10 +157,10 @@ func (c *console) printAccount(program *wire.Program, account api.Account, err e
 func (c *console) stateWords(account api.Account) string {
 	text := c.named("console.accountState.", account.State)
 	if account.By != "" {
-		text += ", " + c.named("console.by.", account.By)
+		text += c.t("console.comma") + c.named("console.by.", account.By)
 	}
 	if account.StateSince != nil && account.State != "NORMAL" {
-		text += ", " + c.t("console.stateSince", "Time", local(*account.StateSince))
+		text += c.t("console.comma") + c.t("console.stateSince", "Time", local(*account.StateSince))
 	}
 	return text
 }

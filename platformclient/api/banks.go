@@ -144,6 +144,7 @@ type BankReturnState struct {
 	RetryAfter *time.Time `json:"retry_after,omitempty"`
 	LimitFen   wallet.Fen `json:"limit_fen,omitempty"`
 	WrongsLeft *int       `json:"wrongs_left,omitempty"`
+	Standing   string     `json:"standing,omitempty"` // ACCOUNT_STATE: the state that refused
 }
 
 // BankReturns lists the person's returns, newest first.

@@ -396,7 +396,7 @@ func (p *Platform) signedReturn(status int, told api.BankReturnState) (reply, er
 func (p *Platform) declineReturn(c *call, request api.BankReturnRequest, found *refusal) (reply, error) {
 	return p.signedReturn(statusOf(found.code), api.BankReturnState{
 		Key: c.key, Request: c.key, State: api.BankReturnDeclined, Amount: request.Amount, Binding: request.Binding, Code: found.code, Text: refusalText(found.code),
-		RetryAfter: found.state.RetryAfter, LimitFen: found.state.LimitFen, WrongsLeft: found.state.WrongsLeft,
+		RetryAfter: found.state.RetryAfter, LimitFen: found.state.LimitFen, WrongsLeft: found.state.WrongsLeft, Standing: found.state.Standing,
 	})
 }
 

@@ -114,7 +114,7 @@ func (p *Platform) signedFunding(status int, told wallet.FundingStatement) (repl
 func (p *Platform) declineFunding(key, request string, amount wallet.Fen, found *refusal) (reply, error) {
 	return p.signedFunding(statusOf(found.code), wallet.FundingStatement{
 		Key: key, Request: request, State: wallet.FundingDeclined, Amount: amount, Code: found.code, Text: refusalText(found.code),
-		RetryAfter: found.state.RetryAfter, LimitFen: found.state.LimitFen, WrongsLeft: found.state.WrongsLeft,
+		RetryAfter: found.state.RetryAfter, LimitFen: found.state.LimitFen, WrongsLeft: found.state.WrongsLeft, Standing: found.state.Standing,
 	})
 }
 

@@ -34,6 +34,9 @@ func (p *Platform) limitStates(tx *Tx, payer *account, device string) ([]api.Lim
 		return nil, err
 	}
 	for _, k := range cards {
+		if k.State == stateReplaced { // it is never loaded again
+			continue
+		}
 		sums, err := sumsOfDay(tx, k.ASN, payer.id, device, businessDay(facts.Now))
 		if err != nil {
 			return nil, err
