@@ -100,10 +100,12 @@ var signedFields = map[string]string{
 	"api.PurchaseAttempt.Grant":          "wallet.PurchaseGrant",
 	"wallet.PurchaseGrantedScript.Grant": "wallet.PurchaseGrant",
 	"api.StaffSession.Scripts":           "wallet.Script",
+	"api.FundingAnswer.State":            "wallet.FundingStatement",
+	"api.BankReturnAnswer.State":         "api.BankReturnState",
 }
 
 // errorCodeFields hold one of the codes of package api.
-var errorCodeFields = []string{"api.Error.Code", "wallet.OrderState.Code", "wallet.PurchaseStatement.Code"}
+var errorCodeFields = []string{"api.Error.Code", "wallet.OrderState.Code", "wallet.PurchaseStatement.Code", "wallet.FundingStatement.Code", "api.BankReturnState.Code"}
 
 // document is the whole file.
 func document(t testing.TB, s *source) []byte {
@@ -163,7 +165,7 @@ func (g *generator) operation(op operation, errorBody object) object {
 		result["description"] = op.note
 	}
 	auth := op.auth
-	if op.path == api.PathDevices || op.path == api.PathStaffSession && op.method == "POST" {
+	if op.method == "POST" && slices.Contains(bringsKey, op.path) {
 		auth = "device" // one that is not enrolled yet: the handler checks the signature itself
 	}
 	if security := security(auth); security != nil {
@@ -174,6 +176,9 @@ func (g *generator) operation(op operation, errorBody object) object {
 	}
 	return result
 }
+
+// bringsKey are the POSTs that are signed by the key that they bring.
+var bringsKey = []string{api.PathDevices, api.PathStaffSession, api.PathRegistrations, api.PathPasswordLogin}
 
 func sentence(parts ...string) string { return strings.TrimSpace(strings.Join(parts, " ")) }
 

@@ -286,6 +286,7 @@ var platformTimes = bounds([]string{"时限 Time", "值 Value"}, [][2]string{
 	{"leased terminal number", "mockplatform.leaseLife"},
 	{"policy", "mockplatform.policyLife"},
 	{"code by SMS", "mockplatform.smsLife"},
+	{"another code by SMS for the same purpose", "mockplatform.smsResendAfter"},
 	{"lock after five wrong login passwords", "mockplatform.loginLock"},
 	{"open order without any evidence becomes SUSPENSE", "mockplatform.orderAge"},
 	{"client: a grant may be used", "wallet.grantUsable"},

@@ -3,8 +3,6 @@ package platformclient
 import (
 	"context"
 	"net/http"
-	"net/url"
-	"time"
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/wallet"
@@ -42,28 +40,20 @@ func (c *Client) Account(ctx context.Context) (api.Account, error) {
 	return told, err
 }
 
-// Statement lists postings on the main account, newest first. A zero time and an
-// empty kind select everything; to is exclusive.
-func (c *Client) Statement(ctx context.Context, from, to time.Time, kind string) (api.Statement, error) {
-	query := url.Values{}
-	for name, at := range map[string]time.Time{"from": from, "to": to} {
-		if !at.IsZero() {
-			query.Set(name, at.UTC().Format(time.RFC3339))
+// Orders lists all of the person's load orders, newest first, page by page.
+func (c *Client) Orders(ctx context.Context) (all api.Orders, err error) {
+	selection := api.Selection{Limit: api.PageMax}
+	for {
+		page, err := c.FindOrders(ctx, selection)
+		if err != nil {
+			return api.Orders{}, err
 		}
+		all.Orders = append(all.Orders, page.Orders...)
+		if page.Page.Next == "" || page.Page.Next == selection.Cursor {
+			return all, nil
+		}
+		selection.Cursor = page.Page.Next
 	}
-	if kind != "" {
-		query.Set("type", kind)
-	}
-	var told api.Statement
-	err := c.ask(ctx, call{method: http.MethodGet, route: api.PathStatement, path: api.PathStatement, query: query}, &told)
-	return told, err
-}
-
-// Orders lists the person's load orders, newest first.
-func (c *Client) Orders(ctx context.Context) (api.Orders, error) {
-	var told api.Orders
-	err := c.ask(ctx, call{method: http.MethodGet, route: api.PathLoads, path: api.PathLoads}, &told)
-	return told, err
 }
 
 func (c *Client) ask(ctx context.Context, question call, target any) error {

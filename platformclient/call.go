@@ -360,6 +360,8 @@ func subjectOf(call call) string {
 			return call.key
 		}
 		return ""
+	case api.PathDeviceRevoke, api.PathDeviceRename: // {id} is a computer there
+		return ""
 	}
 	before, after, has := strings.Cut(call.route, "{id}")
 	if !has || len(call.path) < len(before)+len(after) {
@@ -424,6 +426,14 @@ func statusError(result answer) *Error {
 	var body api.ErrorBody
 	if json.Unmarshal(result.body, &body) == nil && validCode(body.Error.Code) {
 		failure.Code, failure.Text = body.Error.Code, shorten(body.Error.Text)
+		failure.Until, failure.Owed = body.Error.Until, body.Error.Owed
+		if validCode(body.Error.Standing) {
+			failure.Standing = body.Error.Standing
+		}
+		if seconds := body.Error.RetryAfterS; seconds > 0 { // says more than the header, which every refusal of its status has
+			failure.RetryAfter = time.Duration(min(seconds, 24*3600)) * time.Second
+		}
+		failure.TriesLeft = body.Error.TriesLeft
 	}
 	if failure.Code == api.CodeCompanionRefused {
 		failure.Err = errors.New(failure.Text) // names what this computer shows, which staff can register

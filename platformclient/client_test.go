@@ -501,6 +501,7 @@ func TestObserversLearnWhichOrder(t *testing.T) {
 		{call{method: "GET", route: api.PathPending, path: fill(api.PathPending, "00001234567890123456")}, ""},
 		{call{method: "GET", route: api.PathMerchantOrder, path: fill(api.PathMerchantOrder, "4711")}, ""},
 		{call{method: "POST", route: api.PathSession, path: api.PathSession, key: "k-5"}, ""},
+		{call{method: "POST", route: api.PathDeviceRevoke, path: fill(api.PathDeviceRevoke, "D17"), key: "k-6"}, ""},
 	} {
 		require.Equal(t, test.want, subjectOf(test.call), "%s %s", test.call.method, test.call.route)
 	}

@@ -19,8 +19,6 @@ func TestCodesOfOtherPlatforms(t *testing.T) {
 		status int
 		code   string
 	}{
-		{403, "LOGIN_WRONG"},
-		{423, "LOGIN_LOCKED"},
 		{403, api.CodeDeviceLimit},
 		{426, api.CodeVersionTooOld},
 	} {

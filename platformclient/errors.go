@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"walletcompanion/platformclient/api"
 )
 
 // Kind says what went wrong on the way, which decides what may be concluded.
@@ -42,7 +44,14 @@ type Error struct {
 	Sent       bool
 	Status     int           // HTTP status, 0 without an answer
 	RetryAfter time.Duration // what the platform asked to wait, 0 if it said nothing
+	TriesLeft  *int          // before a password is locked; nil where that is not said
 	Err        error
+
+	// What an unsigned refusal tells besides: the state of account or card that refused,
+	// when that ends by itself, and what keeps an account from being closed.
+	Standing string
+	Until    *time.Time
+	Owed     *api.Owed
 }
 
 // Error names kind, code and cause. It never holds a password, token or seal.
@@ -56,6 +65,28 @@ func (e *Error) Error() string {
 
 // ErrorCode is the code, for whoever has one table for the codes of all parts.
 func (e *Error) ErrorCode() string { return e.Code }
+
+// Facts are what a text for people may name: waitS, seconds that the platform asked to
+// wait; triesLeft; the standing that refused and when it ends; what an account still owes.
+func (e *Error) Facts() map[string]any {
+	facts := map[string]any{}
+	if e.RetryAfter > 0 {
+		facts["waitS"] = int(e.RetryAfter / time.Second)
+	}
+	if e.TriesLeft != nil {
+		facts["triesLeft"] = *e.TriesLeft
+	}
+	if e.Standing != "" {
+		facts["standing"] = e.Standing
+	}
+	if e.Until != nil {
+		facts["resets"] = *e.Until
+	}
+	if e.Owed != nil {
+		facts["mainFen"], facts["heldFen"], facts["purseFen"], facts["openOrders"] = e.Owed.Main, e.Owed.Held, e.Owed.Purse, e.Owed.OpenOrders
+	}
+	return facts
+}
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }

@@ -175,8 +175,10 @@ func (p *fakePlatform) authenticate(r *http.Request, s *seen) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	facts, err := api.VerifyRequest(r, s.body, func(keyID string) (ed25519.PublicKey, error) {
-		if s.path == api.PathDevices {
-			var request api.DeviceRequest
+		if s.path == api.PathDevices || s.path == api.PathRegistrations {
+			var request struct {
+				DeviceKey wallet.Hex `json:"device_key"`
+			}
 			err := json.Unmarshal(s.body, &request)
 			return ed25519.PublicKey(request.DeviceKey), err
 		}
@@ -187,7 +189,7 @@ func (p *fakePlatform) authenticate(r *http.Request, s *seen) string {
 	})
 	s.nonce, s.thumbprint = facts.Nonce, facts.KeyID
 	switch {
-	case s.path == api.PathSMSCodes:
+	case s.path == api.PathSMSCodes || s.path == api.PathDemoMessages:
 		return ""
 	case err != nil && strings.Contains(err.Error(), "unknown device"):
 		return api.CodeDeviceUnknown
@@ -195,7 +197,7 @@ func (p *fakePlatform) authenticate(r *http.Request, s *seen) string {
 		return api.CodeSignature
 	case facts.Nonce != p.nonce:
 		return api.CodeNonceExpired
-	case s.path == api.PathDevices || s.path == api.PathSession || s.path == api.PathRefresh:
+	case s.path == api.PathDevices || s.path == api.PathRegistrations || s.path == api.PathSession || s.path == api.PathRefresh:
 		return ""
 	case s.authorization == "" && strings.HasSuffix(s.path, "/result"):
 		return ""
@@ -261,7 +263,7 @@ func (p *fakePlatform) session(s seen) api.SessionAnswer {
 	p.refresh = fmt.Sprintf("refresh-%d", p.sessions)
 	answer := api.SessionAnswer{AccessToken: token, AccessExpires: time.Now().Add(15 * time.Minute), Refresh: p.refresh,
 		Device: "D1", User: "U1", Phone: testPhone, Cards: []api.Card{{State: "ACTIVE"}}, Nonce: p.nonce, Epoch: p.epoch,
-		Policy: p.sign(wallet.DomainPolicy, api.Policy{Version: 1, Expires: time.Now().Add(time.Hour), FeeFen: 0}),
+		Policy: p.sign(wallet.DomainPolicy, api.Policy{Version: 1, Expires: time.Now().Add(time.Hour)}),
 		Scripts: []wallet.Signed{
 			p.sign(wallet.DomainScript, wallet.Script{Name: "load-open", Profile: "pboc", Version: 1}),
 			p.sign(wallet.DomainScript, wallet.Script{Name: "purchase-open", Profile: "pboc", Version: 3}),

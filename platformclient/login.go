@@ -99,29 +99,20 @@ func (c *Client) openSession(ctx context.Context, phone, password string) error 
 
 // enrol makes this device's key known to the platform for a phone number.
 func (c *Client) enrol(ctx context.Context, phone, password string, sms func(context.Context, string) (string, error)) error {
-	result, err := c.do(ctx, call{method: http.MethodPost, route: api.PathSMSCodes, path: api.PathSMSCodes,
-		body: api.SMSRequest{Phone: phone, Purpose: "device"}})
+	code, err := c.askCode(ctx, phone, api.PurposeDevice, sms)
 	if err != nil {
 		return err
-	}
-	var sent api.SMSSent
-	if err := decode(result, &sent); err != nil {
-		return err
-	}
-	code, err := sms(ctx, sent.CodeID)
-	if err != nil {
-		return localError(err)
 	}
 	key, err := c.deviceKey(ctx)
 	if err != nil {
 		return localError(err)
 	}
 	public, _ := key.Public().(ed25519.PublicKey)
-	result, err = c.do(ctx, call{
+	result, err := c.do(ctx, call{
 		method: http.MethodPost, route: api.PathDevices, path: api.PathDevices,
 		sealed: func(nonce string) (any, error) {
 			seal, err := c.sealLogin(ctx, api.PathDevices, nonce, phone, password)
-			return api.DeviceRequest{Phone: phone, SMS: api.SMSCode{CodeID: sent.CodeID, Code: code}, LoginPWSeal: seal,
+			return api.DeviceRequest{Phone: phone, SMS: code, LoginPWSeal: seal,
 				DeviceKey: wallet.Hex(public), DeviceName: c.config.DeviceName, CompanionSN: c.companion(ctx)}, err
 		},
 	})

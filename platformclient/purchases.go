@@ -166,10 +166,19 @@ func (c *Client) PendingPurchases(ctx context.Context, asn wallet.ASN) ([]wallet
 }
 
 // Purchases lists the person's purchases, newest first; unsigned, as above.
-func (c *Client) Purchases(ctx context.Context) (api.Purchases, error) {
-	var told api.Purchases
-	err := c.ask(ctx, call{method: http.MethodGet, route: api.PathPurchases, path: api.PathPurchases}, &told)
-	return told, err
+func (c *Client) Purchases(ctx context.Context) (all api.Purchases, err error) {
+	selection := api.Selection{Limit: api.PageMax}
+	for {
+		page, err := c.FindPurchases(ctx, selection)
+		if err != nil {
+			return api.Purchases{}, err
+		}
+		all.Purchases = append(all.Purchases, page.Purchases...)
+		if page.Page.Next == "" || page.Page.Next == selection.Cursor {
+			return all, nil
+		}
+		selection.Cursor = page.Page.Next
+	}
 }
 
 // statement sends a question whose answer is one signed statement.

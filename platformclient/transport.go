@@ -112,7 +112,7 @@ func isTLSError(err error) bool {
 // (protocol §2.4).
 var uncounted = []string{
 	api.PathHello, api.PathSMSCodes, api.PathRegistrations, api.PathDevices,
-	api.PathSession, api.PathRefresh, api.PathSessionEnd,
+	api.PathSession, api.PathRefresh, api.PathSessionEnd, api.PathAgreement, api.PathDemoMessages,
 }
 
 // counter counts on the wire's side of everything that repeats requests.

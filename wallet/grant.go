@@ -107,7 +107,8 @@ type OrderState struct {
 	// A refusal.
 	Code        string     `json:"code,omitempty"`
 	Text        string     `json:"text,omitempty"`
-	RetryAfter  *time.Time `json:"retry_after,omitempty"` // when a limit resets
+	RetryAfter  *time.Time `json:"retry_after,omitempty"` // when a limit resets, or a state ends by itself
+	Standing    string     `json:"standing,omitempty"`    // ACCOUNT_STATE, CARD_STATE: the state that refused
 	Pending     *OpenOrder `json:"pending,omitempty"`     // code PENDING_LOAD: settle this one first
 	LimitFen    Fen        `json:"limit_fen,omitempty"`   // the limit that refused; a count for LIMIT_CARD_DAY_COUNT
 	WrongsLeft  *int       `json:"wrongs_left,omitempty"` // code PASSWORD_WRONG

@@ -102,6 +102,15 @@ var rules = []rule{
 	{name: "the wires do not know each other", from: in("reader/..."), never: importing(in("platformclient/...")), deep: true},
 	{name: "the platform's wire does not know readers", from: in("platformclient/..."), never: importing(in("reader/...")), deep: true},
 	{name: "messages are data", from: in("platformclient/api"), never: except(notStandard, in("wallet")), deep: true},
+	{name: "messages of a bank are data", from: in("platformclient/bankapi"), never: except(notStandard, in("wallet", "platformclient/api")), deep: true},
+	{
+		name: "a bank and its partners share messages only", from: in("platformclient/mockbank/..."),
+		never: except(importing(in("platformclient/...")), in("platformclient/api", "platformclient/bankapi", "platformclient/mockbank")), deep: true,
+	},
+	{
+		name: "a platform does not know the virtual bank", from: in("platformclient/mockplatform", "platformclient/mockplatform/rules"),
+		never: importing(in("platformclient/mockbank/...")), deep: true,
+	},
 	{
 		name: "the core gets interfaces", from: in("app/core/..."),
 		never: except(importing(in("app/store/...", "app/ui/...", "app/wire/...", "app/walletctl/...", "platformclient/...")), in("platformclient/api")), deep: true,
@@ -110,7 +119,7 @@ var rules = []rule{
 	{name: "no window is linked into core, wire and console", from: in("app/core/...", "app/wire/...", "app/store/...", "app/walletctl/..."), never: library("fyne.io"), deep: true},
 	{name: "one package talks to the smart card service", from: outside("reader/pcsc/..."), never: library("github.com/ebfe/scard"), tests: true},
 	{name: "one package talks to USB", from: outside("reader/ccid/..."), never: library("github.com/google/gousb"), tests: true},
-	{name: "one package talks to the database of a client, another to that of the platform", from: outside("app/store/...", "platformclient/mockplatform/..."), never: library("modernc.org/sqlite")},
+	{name: "one package talks to the database of a client, others to those of platform and bank", from: outside("app/store/...", "platformclient/mockplatform/...", "platformclient/mockbank/..."), never: library("modernc.org/sqlite")},
 	{
 		name: "key arithmetic stays in chip and reference platform",
 		from: outside("wallet/epcrypto/...", "wallet/virtualcard/...", "wallet/wallettest/...", "platformclient/mockplatform/..."), never: importing(in("wallet/epcrypto/...")),
@@ -121,9 +130,9 @@ var rules = []rule{
 	},
 	{
 		// The console makes cards and serves platforms by name; the window does not.
-		name:  "chip and reference platform meet the program in wire and console",
-		from:  outside("app/wire/...", "app/walletctl/...", "wallet/virtualcard/...", "wallet/wallettest/...", "reader/readertest/...", "platformclient/mockplatform/..."),
-		never: importing(in("wallet/virtualcard/...", "platformclient/mockplatform/...")),
+		name:  "chip, reference platform and virtual bank meet the program in wire and console",
+		from:  outside("app/wire/...", "app/walletctl/...", "wallet/virtualcard/...", "wallet/wallettest/...", "reader/readertest/...", "platformclient/mockplatform/...", "platformclient/mockbank/..."),
+		never: importing(in("wallet/virtualcard/...", "platformclient/mockplatform/...", "platformclient/mockbank/...")),
 	},
 	{
 		name: "helpers of tests are not linked into programs", from: in("", "app/walletctl"),
@@ -292,6 +301,9 @@ func TestImportRulesCanFail(t *testing.T) {
 		{"reader", module + "/platformclient/api", "the wires do not know each other"},
 		{"platformclient", module + "/reader", "the platform's wire does not know readers"},
 		{"platformclient/api", "github.com/x/y", "messages are data"},
+		{"platformclient/bankapi", "github.com/x/y", "messages of a bank are data"},
+		{"platformclient/mockbank", module + "/platformclient/mockplatform", "a bank and its partners share messages only"},
+		{"platformclient/mockplatform", module + "/platformclient/mockbank", "a platform does not know the virtual bank"},
 		{"app/core", module + "/app/store", "the core gets interfaces"},
 		{"app/core", module + "/platformclient", "the core gets interfaces"},
 		{"app/core", fyne, "Fyne is known in the window only"},
@@ -299,12 +311,12 @@ func TestImportRulesCanFail(t *testing.T) {
 		{"app/walletctl", module + "/app/ui", "no window is linked into core, wire and console"},
 		{"app/wire", scard, "one package talks to the smart card service"},
 		{"reader/pcsc", "github.com/google/gousb", "one package talks to USB"},
-		{"app/core", "modernc.org/sqlite", "one package talks to the database of a client, another to that of the platform"},
+		{"app/core", "modernc.org/sqlite", "one package talks to the database of a client, others to those of platform and bank"},
 		{"platformclient", module + "/wallet/epcrypto", "key arithmetic stays in chip and reference platform"},
 		{"app/wire", "crypto/des", "no client code computes a MAC of a card"},
 		{"wallet", "crypto/des", "no client code computes a MAC of a card"},
-		{"app/ui", module + "/platformclient/mockplatform", "chip and reference platform meet the program in wire and console"},
-		{"platformclient", module + "/wallet/virtualcard", "chip and reference platform meet the program in wire and console"},
+		{"app/ui", module + "/platformclient/mockplatform", "chip, reference platform and virtual bank meet the program in wire and console"},
+		{"platformclient", module + "/wallet/virtualcard", "chip, reference platform and virtual bank meet the program in wire and console"},
 		{"app/walletctl", module + "/wallet/wallettest", "helpers of tests are not linked into programs"},
 	}
 	proven := map[string]bool{}
@@ -349,7 +361,9 @@ func soundGraph() graph {
 		module + "/reader/readertest":           {Imports: []string{module + "/reader", module + "/wallet/virtualcard"}},
 		module + "/platformclient":              {Imports: []string{module + "/platformclient/api"}},
 		module + "/platformclient/api":          {Imports: []string{module + "/wallet"}},
-		module + "/platformclient/mockplatform": {Imports: []string{module + "/platformclient/api", module + "/wallet/epcrypto", "modernc.org/sqlite"}},
+		module + "/platformclient/bankapi":      {Imports: []string{module + "/platformclient/api", module + "/wallet"}},
+		module + "/platformclient/mockbank":     {Imports: []string{module + "/platformclient/bankapi", "modernc.org/sqlite"}},
+		module + "/platformclient/mockplatform": {Imports: []string{module + "/platformclient/api", module + "/platformclient/bankapi", module + "/wallet/epcrypto", "modernc.org/sqlite"}},
 		module + "/app/core":                    {Imports: []string{module + "/wallet", module + "/reader", module + "/platformclient/api"}},
 		module + "/app/store":                   {Imports: []string{module + "/app/core", "modernc.org/sqlite"}},
 		module + "/app/wire":                    {},
@@ -358,7 +372,7 @@ func soundGraph() graph {
 	}
 	packages[module+"/app/wire"].Imports = []string{
 		module + "/app/core", module + "/app/store", module + "/reader/pcsc", module + "/wallet/virtualcard",
-		module + "/platformclient", module + "/platformclient/mockplatform",
+		module + "/platformclient", module + "/platformclient/mockplatform", module + "/platformclient/mockbank",
 	}
 	return packages
 }

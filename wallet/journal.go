@@ -20,7 +20,7 @@ const (
 	StageGranted   Stage = "GRANTED"   // the grant passed every check
 	StageCrediting Stage = "CREDITING" // * CREDIT FOR LOAD may have left
 	StageCredited  Stage = "CREDITED"  // * the card answered with its TAC
-	StageConfirmed Stage = "CONFIRMED" // the platform acknowledged LOADED or PAID
+	StageConfirmed Stage = "CONFIRMED" // the platform acknowledged LOADED, PAID or DONE
 	StageAbandoned Stage = "ABANDONED" // nothing was granted, and nothing will be
 	StageDeclined  Stage = "DECLINED"  // the platform's signed refusal
 	StageUnknown   Stage = "UNKNOWN"   // only the card can say
@@ -72,6 +72,13 @@ var nextStages = map[string]map[Stage][]Stage{
 		StageNotTaken:       {},
 		StageRefunded:       {},
 	},
+	KindFunding: { // no card takes part: what the platform signs is all there is
+		"":             {StageAsked},
+		StageAsked:     {StageAsked, StageConfirmed, StageDeclined, StageVoided},
+		StageConfirmed: {},
+		StageDeclined:  {},
+		StageVoided:    {},
+	},
 }
 
 // CanFollow reports whether the table lets next follow stage in an order of a
@@ -111,7 +118,11 @@ func (s Stage) MayHaveMoney() bool {
 
 // Entry is one line of the journal: the whole of what this computer knows about
 // one order at one stage. It never holds the MAC2 of a load, the MAC1 of a
-// purchase, a password or a seal.
+// purchase, a password, a voucher's PIN or a seal.
+//
+// In a funding Order is the funding's number and Source where the money comes from,
+// bank:ID or voucher:SERIAL; Amount is 0 while only the voucher knows it, and
+// everything about a card is empty.
 //
 // In a purchase Order is the purchase's number, TID the terminal number of
 // INITIALIZE FOR PURCHASE, Seq the card's offline number, and Grant the purchase
@@ -138,7 +149,7 @@ type Entry struct {
 	Note          string         `json:"note,omitempty"`     // an error code, for people who look
 	At            time.Time      `json:"at"`
 
-	Kind           string `json:"kind,omitempty"` // KindLoad, also when empty, or KindPurchase
+	Kind           string `json:"kind,omitempty"` // KindLoad, also when empty, KindPurchase or KindFunding
 	MerchantOrder  string `json:"merchant_order,omitempty"`
 	Merchant       string `json:"merchant,omitempty"`
 	Goods          string `json:"goods,omitempty"`
@@ -156,6 +167,9 @@ func MetUnder(key, order string) bool {
 
 // IsPurchase reports whether the entry is about a purchase.
 func (e Entry) IsPurchase() bool { return e.Kind == KindPurchase }
+
+// IsFunding reports whether the entry is about a funding.
+func (e Entry) IsFunding() bool { return e.Kind == KindFunding }
 
 // Journal makes entries durable.
 //

@@ -99,13 +99,37 @@ func TestPurchaseStages_EveryPair(t *testing.T) {
 		}
 	}
 	require.True(t, wallet.StageIntent.CanFollow("", wallet.StageOpened), "entries without a kind are loads")
-	require.False(t, wallet.StageAsked.CanFollow("funding", wallet.StageAsked), "an unknown kind goes nowhere")
+	require.False(t, wallet.StageAsked.CanFollow("gift", wallet.StageAsked), "an unknown kind goes nowhere")
 	for _, from := range stages {
 		require.Equal(t, from == wallet.StageDebiting || from == wallet.StageDebited, from.CanFollow(wallet.KindPurchase, wallet.StageDebited), from)
 		if from.MayHaveMoney() && from != wallet.StageAsked {
 			require.False(t, from.CanFollow(wallet.KindPurchase, wallet.StageAbandoned), from)
 			require.False(t, from.CanFollow(wallet.KindPurchase, wallet.StageDeclined), from)
 		}
+	}
+}
+
+// Every pair of a funding's stages: asked first, and then one of three ends.
+func TestFundingStages_EveryPair(t *testing.T) {
+	stages := []wallet.Stage{wallet.StageAsked, wallet.StageConfirmed, wallet.StageDeclined, wallet.StageVoided}
+	every := []wallet.Stage{
+		wallet.StageIntent, wallet.StageOpened, wallet.StageGranted, wallet.StageCrediting, wallet.StageCredited, wallet.StageAbandoned,
+		wallet.StageUnknown, wallet.StagePurchaseIntent, wallet.StageAuthorised, wallet.StageDebiting, wallet.StageDebited,
+		wallet.StageDoubtful, wallet.StageNotTaken, wallet.StageRefunded,
+	}
+	for _, from := range append([]wallet.Stage{""}, stages...) {
+		for _, to := range stages {
+			want := from == "" && to == wallet.StageAsked || from == wallet.StageAsked
+			require.Equal(t, want, from.CanFollow(wallet.KindFunding, to), "%s → %s", from, to)
+		}
+		for _, other := range every {
+			require.False(t, from.CanFollow(wallet.KindFunding, other), "%s → %s", from, other)
+		}
+	}
+	for _, state := range wallet.FundingStates {
+		stage, final := state.StageOf()
+		require.Equal(t, state.Final(), final, state)
+		require.Equal(t, final, stage.Final(), state)
 	}
 }
 

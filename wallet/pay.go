@@ -217,7 +217,7 @@ func (r *run) keepProvenMAC2() {
 func (r *run) refusedPurchase(ctx context.Context, statement PurchaseStatement) (Outcome, error) {
 	refusal := &Refused{Purchase: &statement, State: OrderState{
 		Key: statement.Key, Order: statement.Purchase, Request: statement.Request, Issued: statement.Issued, State: StateDeclined,
-		Code: statement.Code, Text: statement.Text, RetryAfter: statement.RetryAfter, LimitFen: statement.LimitFen, Pending: statement.PendingLoad,
+		Code: statement.Code, Text: statement.Text, RetryAfter: statement.RetryAfter, Standing: statement.Standing, LimitFen: statement.LimitFen, Pending: statement.PendingLoad,
 	}}
 	if r.guard.terms.payment == nil || statement.State != PurchaseDeclined && statement.State != "" {
 		return r.outcome(), &Error{Code: refusal.Code(), Op: r.op, Open: true, Err: refusal}

@@ -116,7 +116,8 @@ type PurchaseStatement struct {
 	// A refusal.
 	Code         string        `json:"code,omitempty"`
 	Text         string        `json:"text,omitempty"`
-	RetryAfter   *time.Time    `json:"retry_after,omitempty"`
+	RetryAfter   *time.Time    `json:"retry_after,omitempty"` // when a limit resets, or a state ends by itself
+	Standing     string        `json:"standing,omitempty"`    // ACCOUNT_STATE, CARD_STATE: the state that refused
 	LimitFen     Fen           `json:"limit_fen,omitempty"`
 	PendingLoad  *OpenOrder    `json:"pending_load,omitempty"` // code PENDING_LOAD: settle this load first
 	PendingOther *OpenPurchase `json:"pending,omitempty"`      // code PENDING_PURCHASE: settle this one first

@@ -56,11 +56,19 @@ func KeyID(key ed25519.PublicKey) string {
 
 // Open verifies the signature and then decodes the payload into target.
 func (k SignerKeys) Open(domain Domain, signed Signed, target any) error {
+	if err := k.Verify(domain, signed); err != nil {
+		return err
+	}
+	return json.Unmarshal(signed.Payload, target)
+}
+
+// Verify checks the signature of a payload that need not be JSON, such as a file.
+func (k SignerKeys) Verify(domain Domain, signed Signed) error {
 	key, known := k[signed.KID]
 	if !known || len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, signingInput(domain, signed.Payload), signed.Sig) {
 		return ErrSignature
 	}
-	return json.Unmarshal(signed.Payload, target)
+	return nil
 }
 
 // Sign encodes value and signs it. Only a platform has the private key.
@@ -69,8 +77,13 @@ func Sign(domain Domain, value any, key ed25519.PrivateKey) (Signed, error) {
 	if err != nil {
 		return Signed{}, err
 	}
+	return SignBytes(domain, payload, key), nil
+}
+
+// SignBytes signs bytes as they are.
+func SignBytes(domain Domain, payload []byte, key ed25519.PrivateKey) Signed {
 	public, _ := key.Public().(ed25519.PublicKey)
-	return Signed{Payload: payload, Sig: ed25519.Sign(key, signingInput(domain, payload)), KID: KeyID(public)}, nil
+	return Signed{Payload: payload, Sig: ed25519.Sign(key, signingInput(domain, payload)), KID: KeyID(public)}
 }
 
 func signingInput(domain Domain, payload []byte) []byte {

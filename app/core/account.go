@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"time"
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/reader"
@@ -31,14 +30,6 @@ func (c *Core) Account(ctx context.Context) (api.Account, error) {
 		return api.Account{}, err
 	}
 	return c.Platform.Account(ctx)
-}
-
-// Statement lists postings on the main account, newest first.
-func (c *Core) Statement(ctx context.Context, from, to time.Time, kind string) (api.Statement, error) {
-	if err := c.connect(ctx); err != nil {
-		return api.Statement{}, err
-	}
-	return c.Platform.Statement(ctx, from, to, kind)
 }
 
 // addCardAmount stands in the INITIALIZE FOR LOAD that proves a card; no CREDIT

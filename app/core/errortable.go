@@ -89,6 +89,13 @@ var ErrorTable = []ErrorInfo{
 	{"LIMIT_CARD_DAY_SUM", ExitDeclined},
 	{"LIMIT_ACCOUNT_DAY_SUM", ExitDeclined},
 	{"LIMIT_DEVICE_DAY_SUM", ExitDeclined},
+	{"LIMIT_LIFE_SUM", ExitDeclined},
+	{"LIMIT_NEW_DEVICE", ExitDeclined},
+	{"LIMIT_TOO_HIGH", ExitDeclined},
+	{"LIMIT_NEEDS_PASSWORD", ExitDeclined},
+	{"TIER_REFUSED", ExitDeclined},
+	{"RISK_WATCH", ExitDeclined},
+	{"RISK_BLOCKED", ExitDeclined},
 	{"STALE_CARD_STATE", ExitDeclined},
 	{"TID_USED", ExitDeclined},
 	{"LEASE_INVALID", ExitDeclined},
@@ -137,6 +144,7 @@ var ErrorTable = []ErrorInfo{
 	{"PROPOSAL_STALE", ExitDeclined},
 	{"COMPANION_REFUSED", ExitDeclined},
 	{"COMPANION_TAKEN", ExitDeclined},
+	{"LIST_REFUSED", ExitDeclined},
 	{"PURCHASE_UNDELIVERED", ExitOpen},
 	{"PURCHASE_DOUBTFUL", ExitOpen},
 	{"PURCHASE_REFUNDED", ExitDeclined},
@@ -145,6 +153,36 @@ var ErrorTable = []ErrorInfo{
 	{"BUNDLE_UNREADABLE", ExitUsage},
 	{"REPLAY_NOTHING", ExitUsage},
 	{"REPLAY_DIFFERS", ExitInternal},
+	{"CLOSE_REFUSED", ExitDeclined},
+	{"DATE_PAST", ExitUsage},
+	{"PHONE_TAKEN", ExitDeclined},
+	{"WINDOW_OPEN", ExitDeclined},
+	{"VOUCHER_WRONG", ExitDeclined},
+	{"VOUCHER_LOCKED", ExitDeclined},
+	{"VOUCHER_USED", ExitDeclined},
+	{"VOUCHER_BLOCKED", ExitDeclined},
+	{"VOUCHER_EXPIRED", ExitDeclined},
+	{"VOUCHER_INACTIVE", ExitDeclined},
+	{"VOUCHER_VALUE", ExitDeclined},
+	{"VOUCHER_FORM", ExitUsage},
+	{"BANK_UNREACHABLE", ExitNetwork},
+	{"BANK_CARD_DATA", ExitDeclined},
+	{"BANK_CREDIT_CARD", ExitDeclined},
+	{"BANK_CODE_NEEDED", ExitDeclined},
+	{"BANK_CODE_WRONG", ExitDeclined},
+	{"BANK_LOCKED", ExitDeclined},
+	{"BANK_FUNDS_SHORT", ExitDeclined},
+	{"BANK_BINDING", ExitDeclined},
+	{"BANK_IN_USE", ExitDeclined},
+	{"BANK_RETURN_OVER", ExitDeclined},
+	{"BANK_RETURN_OPEN", ExitOpen},
+	{"BANK_REFUSED", ExitDeclined},
+	{"FUNDING_PENDING", ExitOpen},
+	{"FUNDING_REVERSED", ExitDeclined},
+	{"PHONE_REGISTERED", ExitDeclined},
+	{"PASSWORD_WEAK", ExitDeclined},
+	{"AGREEMENT_CHANGED", ExitDeclined},
+	{"SMS_TOO_SOON", ExitDeclined},
 }
 
 // synonyms are other names for a line of the table: those that a wire gives to its
@@ -210,8 +248,11 @@ type Told struct {
 // Tell puts a code into words. detail holds facts that the texts may use:
 // holder, order, wanted and found (text), triesLeft and limit (int), amountFen, limitFen,
 // capFen and balanceFen (wallet.Fen, shown in yuan), resets (time.Time, shown in
-// the business time zone); command, sw and statusKey (text) add what the card's status
-// word means after that command. open adds where the money of an open order is.
+// the business time zone), waitS (int, seconds); standing (text: of account or card, in
+// ACCOUNT_STATE and CARD_STATE), mainFen, heldFen, purseFen (wallet.Fen) and openOrders
+// (int); command, sw and statusKey (text) add what the card's status word means after
+// that command; fundedFen and returnedFen (wallet.Fen) add what has happened all the
+// same; reasonKey (text) adds a text. open adds where the money of an open order is.
 func Tell(texts *lang.Localizer, code string, open bool, detail map[string]any) Told {
 	return tellOn(runtime.GOOS, texts, code, open, detail)
 }
@@ -230,13 +271,51 @@ func tellOn(system string, texts *lang.Localizer, code string, open bool, detail
 		told.Title, told.Text = texts.T("error.DECLINED.title", nil), texts.T("error.unknown", facts)
 		told.Remedies = numbered(texts, "error.VERSION_TOO_OLD.remedy.", nil)
 	}
+	tellStanding(texts, &told, code, detail, facts)
 	if status, refused := detail["statusKey"].(string); refused && texts.Has(status) {
 		told.Text += separator(texts) + texts.T("error.status", map[string]any{"command": detail["command"], "sw": detail["sw"], "meaning": texts.T(status, nil)})
+	}
+	if _, brought := detail["fundedFen"]; brought {
+		told.Text += separator(texts) + texts.T("error.money.funded", facts)
+	}
+	if _, returned := detail["returnedFen"]; returned {
+		told.Text += separator(texts) + texts.T("error.money.returned", facts)
+	}
+	if reason, given := detail["reasonKey"].(string); given && texts.Has(reason) {
+		told.Text += separator(texts) + texts.T(reason, facts)
 	}
 	if open && InfoOf(code).Exit != ExitOpen {
 		told.Text += separator(texts) + texts.T("error.money.open", facts)
 	}
 	return told
+}
+
+// tellStanding says which state of account or card refused, and what to do about it; of
+// an order that stays open, why it was not completed.
+func tellStanding(texts *lang.Localizer, told *Told, code string, detail, facts map[string]any) {
+	standing, _ := detail["standing"].(string)
+	refused, _ := detail["refused"].(string)
+	if refused == "" {
+		refused = code
+	}
+	ofCard := refused == "CARD_STATE"
+	stateRefused := (ofCard || refused == "ACCOUNT_STATE") && texts.Has(standingKey(ofCard, standing)+".text")
+	switch {
+	case code == "ORDER_OPEN" && refused != code:
+		why := texts.T("error."+refused+".title", facts)
+		if stateRefused {
+			why = texts.T(standingKey(ofCard, standing)+".text", facts)
+			told.Remedies = append([]string{texts.T(standingKey(ofCard, standing)+".next", facts)}, told.Remedies...)
+		}
+		told.Text += separator(texts) + texts.T("error.ORDER_OPEN.refused", map[string]any{"why": why})
+		told.Remedies = append(told.Remedies, texts.T("error.ORDER_OPEN.cancel", nil))
+	case !stateRefused:
+	case standing == "ACTIVE" || standing == "NORMAL":
+		told.Text = texts.T("error."+code+".asUsual", nil)
+	case refused == code:
+		told.Text = texts.T(standingKey(ofCard, standing)+".text", facts) + separator(texts) + texts.T("error."+code+".money", nil)
+		told.Remedies = append([]string{texts.T(standingKey(ofCard, standing)+".next", facts)}, told.Remedies...)
+	}
 }
 
 // separator stands between two sentences: Chinese has none.

@@ -38,6 +38,9 @@ func (f *Failure) Exit() int { return ExitOf(f.Code, f.Open()) }
 // coded is what errors of the other packages offer: a code of the table.
 type coded interface{ ErrorCode() string }
 
+// factual is what some of them offer besides: facts that the text of the code names.
+type factual interface{ Facts() map[string]any }
+
 // readerCodes gives each class of reader trouble its code.
 var readerCodes = map[reader.Class]string{
 	reader.NoService:    "READER_SERVICE_STOPPED",
@@ -74,7 +77,7 @@ func Explain(err error) *Failure {
 	}
 	var withCode coded // the cause deep inside tells more than "outcome unknown" around it
 	if errors.As(err, &withCode) {
-		return &Failure{Code: InfoOf(withCode.ErrorCode()).Code, Err: err}
+		return &Failure{Code: InfoOf(withCode.ErrorCode()).Code, Detail: detailOf(withCode), Err: err}
 	}
 	if code := wallet.CodeOf(err); code != "" {
 		return &Failure{Code: string(code), Detail: statusOf(err), Err: err}
@@ -86,6 +89,14 @@ func Explain(err error) *Failure {
 		return &Failure{Code: "CANCELLED", Err: err}
 	}
 	return &Failure{Code: "INTERNAL", Err: err}
+}
+
+// detailOf is what an error of another package tells besides its code; nil without.
+func detailOf(err coded) map[string]any {
+	if facts, tells := err.(factual); tells && len(facts.Facts()) > 0 {
+		return facts.Facts()
+	}
+	return nil
 }
 
 // statusOf carries the status word by which the card refused a command, the command,
@@ -115,6 +126,9 @@ func refusal(refused *wallet.Refused, err error) *Failure {
 		detail["limit"] = int(state.LimitFen)
 	default:
 		detail["limitFen"] = state.LimitFen
+	}
+	if state.Standing != "" {
+		detail["standing"] = state.Standing
 	}
 	if state.WrongsLeft != nil {
 		detail["triesLeft"] = *state.WrongsLeft

@@ -13,12 +13,13 @@ const (
 	OperationPay    = "pay"
 	OperationUnload = "unload"
 	OperationSync   = "sync"
+	OperationFund   = "fund"
 )
 
 // Operation is something that a person, or the automatic touch, began.
 type Operation struct {
 	Name   string
-	Amount wallet.Fen    // of a top-up or a return of balance
+	Amount wallet.Fen    // of a top-up, a return of balance or a funding
 	Intent wallet.Intent // of a sync
 }
 
@@ -84,6 +85,16 @@ func (c *Core) Pay(ctx context.Context, ask PayAsk) (PayResult, error) {
 func (c *Core) Unload(ctx context.Context, ask UnloadAsk) (PayResult, error) {
 	ended := c.began(Operation{Name: OperationUnload, Amount: ask.Amount})
 	result, err := c.unload(ctx, ask)
+	ended(ending(result.Entry, err))
+	return result, err
+}
+
+// Fund brings money from a bank or a voucher into the main account. It returns without
+// error only when the platform has signed that the money is there. Failures that leave
+// the funding open say so: see Failure.Open.
+func (c *Core) Fund(ctx context.Context, ask FundAsk) (FundResult, error) {
+	ended := c.began(Operation{Name: OperationFund, Amount: ask.Amount})
+	result, err := c.fund(ctx, ask)
 	ended(ending(result.Entry, err))
 	return result, err
 }

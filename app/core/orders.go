@@ -10,13 +10,13 @@ import (
 )
 
 // OrderLine answers "where is my money" for one order: paid and on the card are
-// two facts. For a purchase Paid says that the card is known to be debited and OnCard
+// two facts. For a funding Paid says that the main account has the money. For a purchase Paid says that the card is known to be debited and OnCard
 // whether its money is still on the card; Debited and Delivered are its own two facts.
 type OrderLine struct {
 	Order   string
 	Key     string
-	Kind    string           // wallet.KindLoad or wallet.KindPurchase
-	State   wallet.LoadState // of a purchase: the name of its own state
+	Kind    string           // wallet.KindLoad, KindPurchase or KindFunding, or KindBankReturn
+	State   wallet.LoadState // of the others: the name of their own state
 	Stage   wallet.Stage     // of this computer's journal, if it knows the order
 	ASN     wallet.ASN
 	Amount  wallet.Fen
@@ -26,6 +26,9 @@ type OrderLine struct {
 	OnCard  *bool  // nil: nobody knows yet
 	Next    string // "none", "sync", "counter", "wait"
 	Receipt *wallet.Receipt
+
+	Source  string                 // fundings only: where the money comes from
+	Funding *wallet.FundingReceipt // fundings only
 
 	Merchant  string // purchases only, as all below
 	Goods     string
@@ -57,6 +60,21 @@ func (c *Core) Orders(ctx context.Context, openOnly bool) (lines []OrderLine, st
 		for _, purchase := range purchases.Purchases {
 			seen[purchase.Key], seen[purchase.Purchase] = true, true
 			lines = append(lines, lineOfPurchase(purchase, byKey[purchase.Key].Stage))
+		}
+		stale = err
+	}
+	if stale == nil {
+		fundings, err := c.Platform.Fundings(ctx)
+		for _, funding := range fundings.Fundings {
+			seen[funding.Key], seen[funding.Funding] = true, true
+			lines = append(lines, lineOfFunding(funding, byKey[funding.Key].Stage))
+		}
+		stale = err
+	}
+	if stale == nil {
+		returns, err := c.Platform.BankReturns(ctx)
+		for _, told := range returns.Returns {
+			lines = append(lines, lineOfReturn(told))
 		}
 		stale = err
 	}
@@ -110,6 +128,9 @@ func lineOfPurchase(purchase api.Purchase, stage wallet.Stage) OrderLine {
 
 // lineOfEntry speaks for an order whose platform cannot be asked.
 func lineOfEntry(entry wallet.Entry) OrderLine {
+	if entry.IsFunding() {
+		return fundingEntryLine(entry)
+	}
 	if entry.IsPurchase() {
 		line := OrderLine{
 			Order: entry.Order, Key: entry.Key, Kind: wallet.KindPurchase, Stage: entry.Stage, State: wallet.LoadState(purchaseOfStage[entry.Stage]),

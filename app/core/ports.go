@@ -126,6 +126,8 @@ type Gap struct {
 
 // Platform is the wire to the payment platform as the program sees it.
 type Platform interface {
+	PersonPlatform
+
 	// Connect greets the platform and renews a kept login. These requests are not
 	// counted. It fails with a network error, or with NOT_LOGGED_IN.
 	Connect(ctx context.Context) error
@@ -156,9 +158,13 @@ type Platform interface {
 	PendingPurchases(ctx context.Context, asn wallet.ASN) ([]wallet.OpenPurchase, error)
 	Purchases(ctx context.Context) (api.Purchases, error)
 
+	StatePlatform
+	FundingPlatform
+	BankPlatform
+
 	AddCard(ctx context.Context, request api.CardRequest) (api.Card, error)
 	Account(ctx context.Context) (api.Account, error)
-	Statement(ctx context.Context, from, to time.Time, kind string) (api.Statement, error)
+	Records
 	Orders(ctx context.Context) (api.Orders, error)
 	// Requests counts since login, in the transport, without repeats under one key.
 	Requests() int

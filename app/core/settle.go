@@ -75,12 +75,13 @@ func (c *Core) FlushOutbox(ctx context.Context) (acknowledged []wallet.OrderStat
 }
 
 // keepSending sends results until ctx ends: what an earlier process left behind, and
-// whatever is credited later. It sleeps while nothing waits to be sent.
+// whatever is credited later. It also asks about fundings whose end nobody knows here. It sleeps while nothing waits to be sent.
 func (c *Core) keepSending(ctx context.Context) {
 	for failures := 0; ; {
 		_, err := c.FlushOutbox(ctx)
+		open, fundingErr := c.settleFundingsAlone(ctx)
 		var again <-chan time.Time
-		if err != nil || c.holdsResults(ctx) {
+		if err != nil || fundingErr != nil || open || c.holdsResults(ctx) {
 			again = time.After(outboxDelay(failures))
 			failures++
 		} else {

@@ -22,11 +22,11 @@ func (a SyncAsk) openEntries() EntryFilter {
 	return EntryFilter{OpenOnly: true, Order: a.Order, ASN: a.card}
 }
 
-// SyncLine is what became of one order. Of a purchase From and To hold the names of
-// its own states, and Intent is always settle: its card's proof decides alone.
+// SyncLine is what became of one order. Of a purchase or funding From and To hold the
+// names of its own states, and Intent is always settle: its proof decides alone.
 type SyncLine struct {
 	Order          string
-	Kind           string // wallet.KindLoad or wallet.KindPurchase
+	Kind           string // wallet.KindLoad, KindPurchase or KindFunding
 	Key            string
 	From, To       wallet.LoadState
 	Intent         wallet.Intent
@@ -39,13 +39,18 @@ type SyncLine struct {
 	Debited   *bool // purchase: nil means that nobody knows yet
 	Delivered bool
 	DoubtEnds *time.Time // DOUBTFUL: when the settlement window closes
+
+	Refused  string     // code why it was not completed, though the card proves that it could be; empty: nothing refused it
+	Standing string     // the state of account or card that refused
+	Until    *time.Time // when that ends by itself
 }
 
 // Open reports whether the order is still to be settled.
 func (l SyncLine) Open() bool {
 	switch l.To {
 	case wallet.StateGranted, wallet.StateReceived, wallet.StateSuspense,
-		wallet.LoadState(wallet.PurchaseAuthorised), wallet.LoadState(wallet.PurchaseDoubtful):
+		wallet.LoadState(wallet.PurchaseAuthorised), wallet.LoadState(wallet.PurchaseDoubtful),
+		wallet.LoadState(wallet.FundingPending), wallet.LoadState(wallet.FundingReversing):
 		return true
 	}
 	return false
@@ -64,6 +69,11 @@ func (c *Core) sync(ctx context.Context, ask SyncAsk) ([]SyncLine, error) {
 	c.resendAfterRestore(ctx)
 
 	lines, err := c.syncOutbox(ctx, ask)
+	if err != nil {
+		return lines, c.openIfKept(ctx, err)
+	}
+	funded, err := c.settleFundings(ctx, ask)
+	lines = append(lines, funded...)
 	if err != nil {
 		return lines, c.openIfKept(ctx, err)
 	}
@@ -151,6 +161,9 @@ func (c *Core) syncUnanswered(ctx context.Context, ask SyncAsk) (lines []SyncLin
 	for _, entry := range entries {
 		var line *SyncLine
 		var found *wallet.OpenOrder
+		if entry.IsFunding() {
+			continue // asked already, and no card knows of it
+		}
 		if entry.IsPurchase() {
 			line, err = c.askAboutPurchase(ctx, entry)
 		} else {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"walletcompanion/platformclient/api"
 	"walletcompanion/reader"
 	"walletcompanion/wallet"
 )
@@ -57,7 +58,7 @@ func (c *Core) askAboutLoad(ctx context.Context, entry wallet.Entry, intent wall
 // never came has no order number yet, but its key.
 func keptFor(open wallet.OpenOrder, entries []wallet.Entry) wallet.Entry {
 	for _, entry := range entries {
-		if entry.IsPurchase() {
+		if entry.IsPurchase() || entry.IsFunding() {
 			continue
 		}
 		if entry.Order == open.Order || entry.Order == "" && entry.Key == open.Key {
@@ -76,6 +77,11 @@ func openOrderOf(entry wallet.Entry) wallet.OpenOrder {
 	}
 }
 
+// refusingCompletion are the codes with which the platform gives no new grant.
+var refusingCompletion = []string{
+	api.CodeAccountState, api.CodeCardState, api.CodeCardTypeRefused, api.CodeServiceClosed, api.CodeCompanionRefused, api.CodeNotPayer,
+}
+
 // syncLoad settles one load in one card session.
 func (c *Core) syncLoad(ctx context.Context, session reader.Session, profile *wallet.Profile, each target, ask SyncAsk) (SyncLine, error) {
 	line := SyncLine{Order: each.open.Order, Kind: wallet.KindLoad, Key: each.kept.Key, From: each.open.State, To: each.open.State, Intent: ask.Intent, Amount: each.open.Amount, Evidence: "none"}
@@ -91,6 +97,9 @@ func (c *Core) syncLoad(ctx context.Context, session reader.Session, profile *wa
 	line.RequestsWaited = line.Requests
 	if outcome.State != nil {
 		line.To, line.Evidence, line.OnCard = outcome.State.State, orNone(outcome.State.Evidence), outcome.State.OnCard
+		if slices.Contains(refusingCompletion, outcome.State.Code) {
+			line.Refused, line.Standing, line.Until = outcome.State.Code, outcome.State.Standing, outcome.State.RetryAfter
+		}
 	}
 	if err != nil {
 		return line, err

@@ -13,12 +13,29 @@ type Confirmation struct {
 	Amount, Fee  wallet.Fen
 	Source       string
 	BalanceAfter wallet.Fen
+
+	// Money that comes from outside first; FundSource is empty where none does. Of a
+	// voucher FundAmount is 0: it is worth what it is worth.
+	FundSource string
+	FundAmount wallet.Fen
 }
+
+// Total is what leaves the main account.
+func (c Confirmation) Total() wallet.Fen { return c.Amount + c.Fee }
 
 // TopUpAsk is a wish to load value.
 type TopUpAsk struct {
-	Amount   wallet.Fen
-	Source   string // "main"
+	Amount wallet.Fen
+	Source string // "main"
+
+	// From brings money into the main account before the card is asked; nil: what is
+	// there has to do. Where From is nil and the main account does not cover amount and
+	// fee, Shortfall says where the missing part comes from (补款); nil, or nil as its
+	// answer: nowhere. A bank without a Secret of its own takes the Password, which is
+	// asked once.
+	From      *MoneySource
+	Shortfall func(ctx context.Context, missing wallet.Fen) (*MoneySource, error)
+
 	Confirm  func(ctx context.Context, confirmation Confirmation) error
 	Password func(ctx context.Context) (string, error)
 	PIN      func(triesLeft int) ([]byte, error)
@@ -37,6 +54,7 @@ type TopUpResult struct {
 	Elapsed        time.Duration // from the confirmation to success
 	Acknowledged   bool          // the platform has the result
 	Warning        wallet.Code   // success, but this went wrong afterwards
+	Funding        *FundResult   // what came from outside first; nil: nothing
 }
 
 // topUp is TopUp, untold.
@@ -53,13 +71,21 @@ func (c *Core) topUp(ctx context.Context, ask TopUpAsk) (TopUpResult, error) {
 	if err != nil {
 		return result, err
 	}
-	order, script, err := c.confirmLoad(ctx, purse, ask)
+	if _, err := c.settleFundings(ctx, SyncAsk{}); err != nil {
+		return result, c.openIfKept(ctx, err)
+	}
+	order, script, plan, err := c.confirmLoad(ctx, purse, ask)
 	if err != nil {
 		return result, err
 	}
 
 	began, requestsBefore := time.Now(), c.Platform.Requests()
-	issuer := c.Platform.Issuer(ask.Password)
+	password := once(ask.Password)
+	if result.Funding, err = c.bringMoney(ctx, plan, password); err != nil {
+		result.Entry, result.Requests = result.Funding.Entry, c.Platform.Requests()-requestsBefore
+		return result, err
+	}
+	issuer := c.Platform.Issuer(password)
 	outcome, err := c.atCard(ctx, order.Key, func(desk wallet.Desk, tid wallet.TerminalNumber) (wallet.Outcome, error) {
 		desk.Issuer, desk.PIN, desk.Progress = issuer, ask.PIN, ask.Progress
 		return desk.TopUp(ctx, order, purse.Profile, script, tid)
@@ -76,32 +102,40 @@ func (c *Core) topUp(ctx context.Context, ask TopUpAsk) (TopUpResult, error) {
 	if latest, found, _ := c.Store.Latest(context.WithoutCancel(ctx), order.Key); found && err != nil {
 		result.Entry = latest
 	}
-	return result, err
+	return result, funded(err, result.Funding)
 }
 
 // confirmLoad checks what can be checked before the person is asked, asks, and makes
 // the order that never changes afterwards.
-func (c *Core) confirmLoad(ctx context.Context, purse wallet.Purse, ask TopUpAsk) (wallet.Order, wallet.Script, error) {
+func (c *Core) confirmLoad(ctx context.Context, purse wallet.Purse, ask TopUpAsk) (wallet.Order, wallet.Script, money, error) {
 	session := c.Platform.Session()
 	script, err := scriptFor(session, wallet.KindLoad, purse.Profile)
 	if err != nil {
-		return wallet.Order{}, script, err
+		return wallet.Order{}, script, money{}, err
 	}
-	limits := session.Policy.Limits
+	most := capOf(session, purse.ASN)
 	after := purse.Balance + ask.Amount
-	if limits.PurseCap > 0 && after > limits.PurseCap {
-		return wallet.Order{}, script, &Failure{Code: "CAP_EXCEEDED", Detail: map[string]any{"capFen": limits.PurseCap, "balanceFen": purse.Balance}}
+	if most > 0 && after > most {
+		return wallet.Order{}, script, money{}, &Failure{Code: "CAP_EXCEEDED", Detail: map[string]any{"capFen": most, "balanceFen": purse.Balance}}
 	}
 	source := ask.Source
 	if source == "" {
 		source = "main"
 	}
-	order := wallet.Order{ASN: purse.ASN, Amount: ask.Amount, Fee: session.Policy.FeeFen, Source: source, Cap: limits.PurseCap}
-	if err := ask.Confirm(ctx, Confirmation{Purse: purse, Amount: order.Amount, Fee: order.Fee, Source: source, BalanceAfter: after}); err != nil {
-		return order, script, err
+	order := wallet.Order{ASN: purse.ASN, Amount: ask.Amount, Fee: session.Policy.LoadFee(source, ask.Amount), Source: source, Cap: most}
+	plan, err := c.planMoney(ctx, ask, order.Amount+order.Fee)
+	if err != nil {
+		return order, script, plan, err
+	}
+	shown := Confirmation{Purse: purse, Amount: order.Amount, Fee: order.Fee, Source: source, BalanceAfter: after}
+	if plan.from != nil {
+		shown.FundSource, shown.FundAmount = plan.from.Name(), plan.amount
+	}
+	if err := ask.Confirm(ctx, shown); err != nil {
+		return order, script, plan, err
 	}
 	order.Key = c.NewKey()
-	return order, script, nil
+	return order, script, plan, nil
 }
 
 // afterLoadFailure settles at once what can be settled without the card: an order

@@ -94,8 +94,8 @@ func journalLine(entry wallet.Entry) JournalLine {
 		Epoch: entry.Epoch, Terminal: entry.TID.String(), BalanceBefore: entry.BalanceBefore, BalanceAfter: entry.BalanceAfter,
 		TAC: entry.TAC, HasGrant: entry.Grant != nil, Note: entry.Note,
 	}
-	if entry.IsPurchase() {
-		line.Kind = wallet.KindPurchase
+	if entry.Kind != "" {
+		line.Kind = entry.Kind
 	}
 	for _, step := range entry.Steps {
 		line.SWs = append(line.SWs, step.SW.String())

@@ -454,7 +454,7 @@ func (s *standIn) offer(unload bool) wallet.MerchantOrder {
 }
 
 // unrecorded answers what a replay never asks.
-type unrecorded struct{}
+type unrecorded struct{ core.PersonPlatform }
 
 func (unrecorded) Login(context.Context, string, string, func(context.Context, string) (string, error)) error {
 	return errNotRecorded
@@ -477,8 +477,32 @@ func (unrecorded) AddCard(context.Context, api.CardRequest) (api.Card, error) {
 	return api.Card{}, errNotRecorded
 }
 func (unrecorded) Account(context.Context) (api.Account, error) { return api.Account{}, errNotRecorded }
-func (unrecorded) Statement(context.Context, time.Time, time.Time, string) (api.Statement, error) {
+func (unrecorded) FindStatement(context.Context, api.Selection) (api.Statement, error) {
 	return api.Statement{}, errNotRecorded
+}
+func (unrecorded) Fund(context.Context, string, api.FundingRequest, string) (wallet.FundingStatement, wallet.Signed, error) {
+	return wallet.FundingStatement{}, wallet.Signed{}, errNotRecorded
+}
+func (unrecorded) AbandonFunding(context.Context, string) (wallet.FundingStatement, wallet.Signed, error) {
+	return wallet.FundingStatement{}, wallet.Signed{}, errNotRecorded
+}
+func (unrecorded) Funding(context.Context, string) (wallet.FundingStatement, wallet.Signed, error) {
+	return wallet.FundingStatement{}, wallet.Signed{}, errNotRecorded
+}
+func (unrecorded) Fundings(context.Context) (api.Fundings, error) {
+	return api.Fundings{}, errNotRecorded
+}
+func (unrecorded) FindOrders(context.Context, api.Selection) (api.Orders, error) {
+	return api.Orders{}, errNotRecorded
+}
+func (unrecorded) FindPurchases(context.Context, api.Selection) (api.Purchases, error) {
+	return api.Purchases{}, errNotRecorded
+}
+func (unrecorded) Limits(context.Context) (api.LimitsShown, error) {
+	return api.LimitsShown{}, errNotRecorded
+}
+func (unrecorded) SetLimit(context.Context, api.LimitsChange, func(context.Context) (string, error)) (api.LimitsShown, error) {
+	return api.LimitsShown{}, errNotRecorded
 }
 func (unrecorded) Orders(context.Context) (api.Orders, error) { return api.Orders{}, errNotRecorded }
 func (unrecorded) Requests() int                              { return 0 }

@@ -43,7 +43,7 @@ func (o *operation) steps(moments []time.Time) []Step {
 		}
 		switch line.Kind {
 		case KindBegin:
-			add(line, false, say("step.begin."+known(o.kind(), core.OperationQuery, core.OperationTopUp, core.OperationPay, core.OperationUnload, core.OperationSync),
+			add(line, false, say("step.begin."+known(o.kind(), core.OperationQuery, core.OperationTopUp, core.OperationPay, core.OperationUnload, core.OperationSync, core.OperationFund),
 				"Amount", line.AmountFen.Yuan(), "Version", line.Version))
 		case KindEnd:
 			add(line, false, line.endText())

@@ -101,6 +101,9 @@ func orderWords(texts *lang.Localizer, state core.State, line core.OrderLine) (t
 		wallet.StageAsked: "asked", wallet.StageGranted: "granted", wallet.StageCredited: "credited",
 	}[line.Stage]
 	switch {
+	case line.Kind == wallet.KindFunding: // no card can help
+		facts := map[string]any{"Amount": amount(line.Amount)}
+		return texts.T("ui.open.funding.title", facts), texts.T("ui.open.funding.text", facts)
 	case line.Kind == wallet.KindPurchase && line.Stage == wallet.StageDebited:
 		kind = "debited"
 	case line.Kind == wallet.KindPurchase:

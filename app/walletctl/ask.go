@@ -40,7 +40,7 @@ func (c *console) secret(prompt string, fromStdin bool) (string, error) {
 	if fromStdin {
 		text, err := c.line()
 		if err != nil || text == "" {
-			return "", &core.Failure{Code: "USAGE", Err: errors.New("standard input has no further line for a password")}
+			return "", &core.Failure{Code: "USAGE", Err: errors.New("standard input has no further line for a password or a code")}
 		}
 		return text, nil
 	}
@@ -97,7 +97,7 @@ func (c *console) amount(text string, yes bool) (wallet.Fen, error) {
 // script must not have its first line tried as a PIN on some cards.
 func (c *console) paymentPassword(program *wire.Program, fromStdin bool) (func(context.Context) (string, error), error) {
 	known := ""
-	if demo := program.DemoCredentials(); demo != nil {
+	if demo := program.DemoCredentials(); demo != nil && !fromStdin {
 		known = demo.PaymentPassword
 	} else if fromStdin {
 		var err error

@@ -82,7 +82,7 @@ func (c *console) fail(err error) int {
 			fmt.Fprintf(c.err, "  - %s\n", remedy)
 		}
 		if failure.Order != nil {
-			fmt.Fprintf(c.err, "%s: %s, %s, %s\n", c.t("console.order"), orderName(*failure.Order), failure.Order.Amount.Yuan(), failure.Order.ASN.Masked())
+			fmt.Fprintf(c.err, "%s: %s, %s, %s\n", c.t("console.order"), orderName(*failure.Order), amountOrDash(failure.Order.Amount), c.subjectOf(*failure.Order))
 		}
 		c.hint(failure)
 		if c.Verbose || code == "USAGE" || code == "COMPANION_REFUSED" || code == "INTERNAL" || code == "CARD_FILE" {
@@ -127,10 +127,18 @@ type orderObject struct {
 }
 
 func kindOf(entry wallet.Entry) string {
-	if entry.IsPurchase() {
-		return wallet.KindPurchase
+	if entry.Kind != "" {
+		return entry.Kind
 	}
 	return wallet.KindLoad
+}
+
+// subjectOf is what an order is about: a card, or the source of a funding.
+func (c *console) subjectOf(entry wallet.Entry) string {
+	if entry.IsFunding() {
+		return c.sourceName(entry.Source)
+	}
+	return entry.ASN.Masked()
 }
 
 func orderName(entry wallet.Entry) string {

@@ -127,6 +127,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"lines": func(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Join(args[1:], "\n")+"\n"), 0o600))
 	},
+	"books":     auditBooks,
 	"serve":     servePlatform,
 	"lockmoney": lockMoney,
 	"bareca":    bareCertificate,
@@ -134,6 +135,22 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"secrets":   secrets,
 	"unzip":     unzipOne,
 	"damage":    damageOne,
+}
+
+// auditBooks: books DIR [PATH VALUE]... audits a platform's books: they balance, the
+// audit chain is whole, and the values at these paths of the report are these.
+func auditBooks(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args)%2 != 1 {
+		ts.Fatalf("usage: books DIR [PATH VALUE]...")
+	}
+	ts.Check(ts.Exec("walletctl", "platform", "check", "--json", "--dir", ts.MkAbs(args[0])))
+	report := oneObject(ts)
+	wanted := append([]string{"imbalanceFen", "0", "auditChain", "ok"}, args[1:]...)
+	for i := 0; i < len(wanted); i += 2 {
+		if found, _ := at(report, wanted[i]); text(found) != wanted[i+1] {
+			ts.Fatalf("%s is %s, wanted %s, in %s", wanted[i], text(found), wanted[i+1], ts.ReadFile("stdout"))
+		}
+	}
 }
 
 // oneObject decodes standard output, which must be one JSON object and no more.
@@ -257,6 +274,7 @@ func secrets(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Setenv("PAYPASS", demo.PaymentPassword)
 	ts.Setenv("LOGINPASS", demo.LoginPassword)
+	ts.Setenv("SMSCODE", demo.SMSCode)
 }
 
 // unzipOne: unzip BUNDLE MEMBER OUT takes one file out of a bundle.
@@ -332,7 +350,7 @@ func TestCandidates(t *testing.T) {
 		want  []string
 	}{
 		{[]string{"--", "to"}, []string{"topup"}},
-		{[]string{"--", "platform", "b"}, []string{"backup"}},
+		{[]string{"--", "platform", "b"}, []string{"backup", "bank", "blacklist"}},
 		{[]string{"--", "--json", "card", ""}, []string{"new", "serve", "view"}},
 		{[]string{"--", "topup", "--amo"}, []string{"--amount"}},
 		{[]string{"--", "--lang", ""}, []string{"en", "zh"}},

@@ -34,6 +34,7 @@ type demoWorld struct {
 	held     wallet.Fen
 	main     wallet.Fen
 	bought   wallet.Fen // in the books: paid from the card
+	redeemed wallet.Fen // in the books: value of used vouchers
 	balanced bool
 	expected wallet.Fen // what the books say the card holds
 }
@@ -103,16 +104,19 @@ func (d *demo) tell(ctx context.Context) error {
 	if err := d.read(ctx, "read", demoCardBalance); err != nil {
 		return err
 	}
-	fault, isPurchase := d.con.Fault, isPurchaseFault(d.con.Fault)
-	if err := d.topUp(ctx, "topup", "", fault == "" || isPurchase, demoCardBalance+demoAmount); err != nil {
+	fault, flow := d.con.Fault, flowOf(d.con.Fault)
+	if err := d.topUp(ctx, "topup", "", fault == "" || flow != wallet.KindLoad, demoCardBalance+demoAmount); err != nil {
 		return err
 	}
 	if fault == "" {
 		fault = "credit-answer-lost"
 	}
 	interrupted := d.interrupted
-	if isPurchase {
+	switch flow {
+	case wallet.KindPurchase:
 		interrupted = d.interruptedPay
+	case wallet.KindFunding:
+		interrupted = d.interruptedFund
 	}
 	if err := interrupted(ctx, fault); err != nil {
 		return err
@@ -123,13 +127,14 @@ func (d *demo) tell(ctx context.Context) error {
 	return d.history(ctx)
 }
 
-func isPurchaseFault(name string) bool {
+// flowOf is what a fault cuts; a name that nobody knows is told by who arms it.
+func flowOf(name string) string {
 	for _, fault := range wire.Faults() {
 		if fault.Name == name {
-			return fault.Flow == wallet.KindPurchase
+			return fault.Flow
 		}
 	}
-	return false
+	return wallet.KindLoad
 }
 
 type discard struct{}
@@ -168,7 +173,8 @@ func (d *demo) look(ctx context.Context) (demoWorld, error) {
 	if err != nil {
 		return world, err
 	}
-	world.balanced, world.held = report.ImbalanceFen == 0 && report.AuditChain == "ok", report.HeldFen
+	world.balanced = report.ImbalanceFen == 0 && report.FundingUnbookedFen == 0 && report.AuditChain == "ok"
+	world.held, world.redeemed = report.HeldFen, report.VoucherLiabilityFen
 	for _, each := range report.Cards {
 		if each.ASN == card.ASN() {
 			world.loaded, world.bought, world.expected = each.LoadedFen, each.PurchasedFen, each.ExpectedBalanceFen

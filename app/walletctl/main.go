@@ -39,32 +39,42 @@ type globals struct {
 type commands struct {
 	globals
 
-	Readers   readersCmd   `cmd:"" help:"Readers and their state."`
-	Query     queryCmd     `cmd:"" help:"Read the card; never touches the network."`
-	History   historyCmd   `cmd:"" help:"Records of every reading, merged."`
-	Login     loginCmd     `cmd:"" help:"Log in to the account."`
-	Logout    logoutCmd    `cmd:"" help:"End the session."`
-	Account   accountCmd   `cmd:"" help:"State, money and limits of the account."`
-	Statement statementCmd `cmd:"" help:"Movements on the main account."`
-	Cards     cardsCmd     `cmd:"" help:"Cards of the account."`
-	Topup     topupCmd     `cmd:"" help:"Load value onto the card (圈存)."`
-	Pay       payCmd       `cmd:"" help:"Pay a merchant's order from the card (消费)."`
-	Unload    unloadCmd    `cmd:"" help:"Return value from the card to the main account (取回余额)."`
-	Sync      syncCmd      `cmd:"" help:"Settle what is open for the card on the reader (充值同步)."`
-	Orders    ordersCmd    `cmd:"" help:"Where is my money."`
-	Receipt   receiptCmd   `cmd:"" help:"Receipt of an order."`
-	Staff     staffCmd     `cmd:"" help:"Service counter: settle by card, decide with two persons, companions, service."`
-	Diagnose  diagnoseCmd  `cmd:"" help:"Check this computer; with --bundle put together what service staff need."`
-	Explain   explainCmd   `cmd:"" help:"Say in words what a bundle or a trace shows."`
-	Replay    replayCmd    `cmd:"" help:"Play a recorded trace against this program, without a reader and a platform."`
-	Demo      demoCmd      `cmd:"" help:"The whole story on a virtual card and the embedded platform."`
-	Card      cardCmd      `cmd:"" help:"View a card; virtual cards."`
-	Platforms platformCmd  `cmd:"" name:"platform" help:"The embedded reference platform."`
-	Doctor    doctorCmd    `cmd:"" help:"Checks of reader, card, platform and this computer, with what to do."`
-	Errors    errorsCmd    `cmd:"" help:"Error codes with causes and remedies."`
-	Faults    faultsCmd    `cmd:"" help:"Named faults."`
-	Version   versionCmd   `cmd:"" help:"Build facts."`
-	Help      helpCmd      `cmd:"" help:"Show help, also of one command."`
+	Readers   readersCmd    `cmd:"" help:"Readers and their state."`
+	Query     queryCmd      `cmd:"" help:"Read the card; never touches the network."`
+	History   historyCmd    `cmd:"" help:"Records of every reading, merged."`
+	Register  registerCmd   `cmd:"" help:"Open an account for a phone number."`
+	Login     loginCmd      `cmd:"" help:"Log in to the account."`
+	Logout    logoutCmd     `cmd:"" help:"End the session."`
+	Passwd    passwdCmd     `cmd:"" help:"Change or reset a password."`
+	Devices   devicesCmd    `cmd:"" help:"Computers that may use the account."`
+	Messages  messagesCmd   `cmd:"" help:"Messages of the platform: money, computers, passwords."`
+	Account   accountCmd    `cmd:"" help:"State, money and limits of the account; close it."`
+	Statement statementCmd  `cmd:"" help:"Movements on the main account."`
+	Cards     cardsCmd      `cmd:"" help:"Cards of the account."`
+	Fund      fundCmd       `cmd:"" help:"Pay into the main account, from a voucher or a bank."`
+	Freeze    freezeCmd     `cmd:"" help:"Freeze the account."`
+	Thaw      thawCmd       `cmd:"" help:"End a freeze of one's own, an oral report of loss, or silence."`
+	Loss      reportLossCmd `cmd:"" name:"report-loss" help:"Report a card, or the account with all its cards, lost."`
+	Topup     topupCmd      `cmd:"" help:"Load value onto the card (圈存)."`
+	Pay       payCmd        `cmd:"" help:"Pay a merchant's order from the card (消费)."`
+	Unload    unloadCmd     `cmd:"" help:"Return value from the card to the main account (取回余额)."`
+	Sync      syncCmd       `cmd:"" help:"Settle what is open for the card on the reader (充值同步)."`
+	Orders    ordersCmd     `cmd:"" help:"Where is my money."`
+	Bank      bankCmd       `cmd:"" help:"Bound bank cards, and money back to them."`
+	Receipt   receiptCmd    `cmd:"" help:"Receipt of an order."`
+	Staff     staffCmd      `cmd:"" help:"Service counter: settle by card, decide with two persons, companions, service."`
+	Diagnose  diagnoseCmd   `cmd:"" help:"Check this computer; with --bundle put together what service staff need."`
+	Explain   explainCmd    `cmd:"" help:"Say in words what a bundle or a trace shows."`
+	Replay    replayCmd     `cmd:"" help:"Play a recorded trace against this program, without a reader and a platform."`
+	Demo      demoCmd       `cmd:"" help:"The whole story on a virtual card and the embedded platform."`
+	Card      cardCmd       `cmd:"" help:"View a card; virtual cards."`
+	Platforms platformCmd   `cmd:"" name:"platform" help:"The embedded reference platform."`
+	Doctor    doctorCmd     `cmd:"" help:"Checks of reader, card, platform and this computer, with what to do."`
+	Errors    errorsCmd     `cmd:"" help:"Error codes with causes and remedies."`
+	Faults    faultsCmd     `cmd:"" help:"Named faults."`
+	Version   versionCmd    `cmd:"" help:"Build facts."`
+	Help      helpCmd       `cmd:"" help:"Show help, also of one command."`
+	Limits    limitsCmd     `cmd:"" help:"What may still be paid, and when it resets; day limits of one's own."`
 
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh, fish or powershell."`
 	Complete   completeCmd   `cmd:"" name:"complete" hidden:"" help:"Words that may come next; completion scripts call it."`

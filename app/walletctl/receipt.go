@@ -29,6 +29,9 @@ func (cmd receiptCmd) Run(ctx context.Context, con *console) error {
 		if purchase, other := program.Core.PurchaseReceipt(ctx, cmd.Order); other == nil {
 			return con.printPurchaseReceipt(purchase)
 		}
+		if funding, other := program.Core.FundingReceipt(ctx, cmd.Order); other == nil {
+			return con.printFundingReceipt(funding)
+		}
 		return err
 	}
 	return con.print(map[string]any{"file": nil, "receipt": receiptObject(receipt)}, func(w io.Writer) {

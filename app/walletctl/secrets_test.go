@@ -20,7 +20,10 @@ import (
 
 	"walletcompanion/app/diag"
 	"walletcompanion/app/store"
+	"walletcompanion/app/wire"
+	"walletcompanion/platformclient/mockbank"
 	"walletcompanion/platformclient/mockplatform"
+	"walletcompanion/platformclient/mockplatform/mocktest"
 	"walletcompanion/wallet"
 	"walletcompanion/wallet/epcrypto"
 	"walletcompanion/wallet/virtualcard"
@@ -41,6 +44,8 @@ type customer struct {
 	cardFile string
 	url      string
 	platform *mockplatform.Platform
+	bank     *wire.OwnBank
+	home     string // the platform's directory
 	login    string // the lines typed for a login
 	pay      string // for a payment with PIN
 	hunt     hunter
@@ -48,10 +53,12 @@ type customer struct {
 }
 
 func newCustomer(t *testing.T) *customer {
-	c := &customer{t: t, dir: t.TempDir()}
+	c := &customer{t: t, dir: t.TempDir(), home: filepath.Join(t.TempDir(), "platform")}
 	require.NoError(t, os.MkdirAll(filepath.Join(c.dir, "out"), 0o700))
 	var err error
-	c.platform, err = mockplatform.Open(mockplatform.Config{Dir: filepath.Join(t.TempDir(), "platform"), Demo: true})
+	c.bank = wire.NewOwnBank(c.home, nil)
+	t.Cleanup(func() { _ = c.bank.Close() })
+	c.platform, err = mockplatform.Open(mockplatform.Config{Dir: c.home, Demo: true, Bank: c.bank.Partner})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.platform.Close() })
 	require.NoError(t, c.platform.Seed(t.Context(), runPhone, 500_00, nil, ""))
@@ -223,6 +230,8 @@ func TestDiag_NoSecrets(t *testing.T) {
 	code, err := c.platform.ShopOrder(t.Context(), "", "tea", 2_50, "")
 	require.NoError(t, err)
 	c.run(6, "torn-purchase", strings.SplitN(c.pay, "\n", 2)[1], "pay", "--order-code", code, "--yes", "--password-stdin", "--fault", "debit-answer-lost")
+	c.funds()
+	c.binds()
 	c.run(0, "history", "", "history", "--json")
 	c.run(0, "statement", "", "statement", "--json")
 	c.dump()
@@ -241,7 +250,7 @@ func TestDiag_NoSecrets(t *testing.T) {
 	}
 	for _, wanted := range []string{"the login password", "the payment password", "the SMS code", "the card's PIN", "the phone number", "the card number",
 		"the card's DLK", "the device's private key", "the access token", "the refresh token", "the key of the profile", "MAC2 of a load",
-		"the session key of a load", "MAC1 of a purchase", "MAC2 of a purchase", "the session key of a purchase"} {
+		"the session key of a load", "the PIN of a voucher", "the number of a bank card", "the code of a bank", "MAC1 of a purchase", "MAC2 of a purchase", "the session key of a purchase"} {
 		require.True(t, names[wanted], "%s was never planted", wanted)
 	}
 	found, files := c.hunt.folder(t, c.dir)
@@ -261,6 +270,46 @@ func TestDiag_NoSecrets(t *testing.T) {
 	require.NoError(t, trace.Close())
 	found, _ = c.hunt.folder(t, c.dir)
 	require.GreaterOrEqual(t, len(found), len(c.hunt.secrets))
+}
+
+// funds redeems vouchers: well, with a wrong PIN, killed in the middle, and answered
+// too late.
+func (c *customer) funds() {
+	for i, run := range []struct {
+		exit  int
+		fault string
+	}{{0, ""}, {137, "fund-killed-before-confirmed"}, {6, "fund-answer-lost"}} {
+		serial, pin, _ := mocktest.Voucher(c.t, c.platform)
+		c.hunt.plant("the PIN of a voucher", []byte(pin))
+		arguments := []string{"fund", "--source", "voucher", "--voucher-stdin", "--yes"}
+		if run.fault != "" {
+			arguments = append(arguments, "--fault", run.fault)
+		} else {
+			wrong := pin[1:] + pin[:1]
+			c.hunt.plant("the PIN of a voucher", []byte(wrong))
+			c.run(5, "wrong-voucher", serial+"\n"+wrong+"\n", arguments...)
+		}
+		c.run(run.exit, fmt.Sprint("voucher-", i), serial+"\n"+pin+"\n", arguments...)
+	}
+	c.run(0, "sync-vouchers", "", "sync", "--settle", "--json")
+}
+
+// binds types the number of a bank card, and a code that is not the bank's.
+func (c *customer) binds() {
+	_, err := c.bank.Partner(c.t.Context())
+	require.NoError(c.t, err)
+	bank, err := mockbank.Open(mockbank.Config{Dir: filepath.Join(c.home, "bank")})
+	require.NoError(c.t, err)
+	defer bank.Close()
+	number, err := bank.NewCard(c.t.Context(), "Somebody", runPhone, 100_00, false)
+	require.NoError(c.t, err)
+	const typed = "8213597046"
+	c.hunt.plant("the number of a bank card", []byte(number))
+	c.hunt.plant("the code of a bank", []byte(typed))
+	arguments := []string{"bank", "bind", "--card", number, "--name", "Somebody", "--phone", runPhone, "--code-stdin"}
+	c.run(5, "wrong-code", typed+"\n", arguments...)
+	c.run(5, "wrong-name", "", "bank", "bind", "--card", number, "--name", "Nobody", "--phone", runPhone, "--code-stdin", "--json")
+	c.run(0, "banks", "", "bank", "list", "--json")
 }
 
 // dump stops a program in the middle of a top-up, while it holds everything in memory,

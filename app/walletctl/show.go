@@ -79,6 +79,14 @@ func (c *console) fact(name string, value *bool) string {
 	return c.t(name + ".no")
 }
 
+// amountOrDash stands for an amount that only a voucher knows yet.
+func amountOrDash(amount wallet.Fen) string {
+	if amount == 0 {
+		return "-"
+	}
+	return amount.Yuan()
+}
+
 // orNumberless stands for an order whose number has not reached this computer.
 func orNumberless(order string) string {
 	if order == "" {

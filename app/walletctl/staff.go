@@ -23,8 +23,13 @@ type staffCmd struct {
 	Proposals staffProposalsCmd `cmd:"" help:"What waits for a second person."`
 	Confirm   staffConfirmCmd   `cmd:"" help:"Confirm a proposal of somebody else (supervisors)."`
 	Reject    staffRejectCmd    `cmd:"" help:"Reject a proposal."`
+	Account   staffAccountCmd   `cmd:"" help:"State of an account: freeze, thaw, loss, change of number, SIM or owner, tier."`
+	Cards     staffCardsCmd     `cmd:"" help:"Loss and replacement of cards."`
+	Lists     staffListsCmd     `cmd:"" help:"Grey and black list: show, add, remove with two persons."`
 	Companion staffCompanionCmd `cmd:"" help:"Register or remove a phone number's companion."`
 	Service   staffServiceCmd   `cmd:"" help:"Close or open the wallet service."`
+	CashIn    staffCashInCmd    `cmd:"" name:"cash-in" help:"Book cash that was counted at the counter."`
+	Cash      staffCashCmd      `cmd:"" help:"Large amounts of cash that wait for a second person."`
 }
 
 // openStaff wires the program for the counter.
@@ -209,7 +214,7 @@ func (cmd staffSettleCmd) Run(ctx context.Context, con *console) error {
 
 type staffDecideCmd struct {
 	Order       string `required:"" placeholder:"N"`
-	As          string `required:"" enum:"LOADED,VOIDED,PAID,REFUNDED,NOT_TAKEN" placeholder:"STATE" help:"LOADED or VOIDED; PAID, REFUNDED or NOT_TAKEN for a purchase."`
+	As          string `required:"" enum:"LOADED,VOIDED,PAID,REFUNDED,NOT_TAKEN,MOVED" placeholder:"STATE" help:"LOADED or VOIDED; PAID, REFUNDED or NOT_TAKEN for a purchase; MOVED for a replacement."`
 	Reason      string `required:"" placeholder:"TEXT"`
 	WithoutCard string `name:"without-card" enum:",blocked,lost" default:"" placeholder:"WHY" help:"A top-up whose card can prove nothing any more: blocked or lost."`
 }
@@ -237,6 +242,9 @@ func (staffProposalsCmd) Run(ctx context.Context, con *console) error {
 			con.demoMark(w, program.IsDemo())
 			if len(lines) == 0 {
 				fmt.Fprintln(w, con.t("console.noProposals"))
+			}
+			if len(lines) > 0 {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", con.t("console.proposal"), con.t("console.order"), con.t("console.proposedAs"), con.t("console.proposer"), con.t("console.reason"))
 			}
 			for _, each := range lines {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", each.Proposal, each.Order, each.As, each.Proposer, each.Reason)
@@ -275,7 +283,11 @@ func (c *console) printProposal(program *wire.Program, told api.StaffProposal, e
 	}
 	return c.print(proposalOf(told), func(w io.Writer) {
 		c.demoMark(w, program.IsDemo())
-		fmt.Fprintln(w, c.t("console.staffProposal."+told.State, "Proposal", told.Proposal, "Order", told.Order, "As", told.As))
+		key := "console.staffProposal." + told.State
+		if own := key + "." + string(told.As); c.texts.Has(own) {
+			key = own
+		}
+		fmt.Fprintln(w, c.t(key, "Proposal", told.Proposal, "Order", told.Order, "As", told.As))
 	})
 }
 

@@ -104,6 +104,15 @@ func stillOpen(lines []core.SyncLine) error {
 			continue
 		}
 		failure := &core.Failure{Code: "ORDER_OPEN", Detail: map[string]any{"order": line.Order}}
+		if line.Refused != "" {
+			failure.Detail["refused"] = line.Refused
+			if line.Standing != "" {
+				failure.Detail["standing"] = line.Standing
+			}
+			if line.Until != nil {
+				failure.Detail["resets"] = *line.Until
+			}
+		}
 		switch line.To {
 		case wallet.LoadState(wallet.PurchaseDoubtful):
 			failure.Code = "PURCHASE_DOUBTFUL"
@@ -112,6 +121,8 @@ func stillOpen(lines []core.SyncLine) error {
 			}
 		case wallet.StateSuspense:
 			failure.Code = "ORDER_SUSPENSE"
+		case wallet.LoadState(wallet.FundingPending), wallet.LoadState(wallet.FundingReversing):
+			failure.Code = "FUNDING_PENDING"
 		}
 		return failure
 	}

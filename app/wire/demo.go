@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"walletcompanion/app/core"
+	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform"
 	"walletcompanion/wallet"
 )
@@ -30,9 +31,21 @@ func (p *Program) DemoPhone() string {
 // has no account for the demo's phone number gets one: at the first start, also when
 // an earlier one ended before that, and in a directory that somebody else made.
 func (p *Program) openDemo(ctx context.Context) (err error) {
-	config := mockplatform.Config{Dir: p.demoDir, Demo: true, Hooks: p.demoHooks(), Now: p.demoClock()}
+	p.bank = NewOwnBank(p.demoDir, p.bankFaults())
+	config := mockplatform.Config{
+		Dir: p.demoDir, Demo: true, Hooks: p.demoHooks(), Now: p.demoClock(), Bank: p.bank.Partner,
+		// Nobody pays for its messages, and a script may enrol one profile after the other.
+		SMSLimits: mockplatform.SMSLimits{PhoneHour: 10_000, HostMinute: 10_000},
+	}
 	if p.Demo, err = mockplatform.Open(config); err != nil {
 		return err
+	}
+	policy, fresh, err := p.Demo.FirstPolicy(ctx, []byte(demoPolicy))
+	if err != nil {
+		return err
+	}
+	if fresh {
+		p.tellPolicy(policy)
 	}
 	known, err := p.Demo.KnowsPhone(ctx, demoPhone)
 	if err != nil {
@@ -49,6 +62,19 @@ func (p *Program) openDemo(ctx context.Context) (err error) {
 	p.profile = p.Demo.Profile()
 	p.profile.URL = p.server.URL
 	return p.backupDemo(ctx)
+}
+
+// demoPolicy is what an embedded demo allows beyond other platforms: its one computer
+// tries as many virtual cards as it makes.
+const demoPolicy = `{"limits": {"velocity": {"device_cards": 0}}}`
+
+// tellPolicy says what a new demo allows and charges (protocol §2.14).
+func (p *Program) tellPolicy(policy api.Policy) {
+	limits := policy.Limits
+	p.notice("console.demoPolicy", map[string]any{
+		"Min": limits.LoadMin.Yuan(), "Max": limits.LoadMax.Yuan(), "Cap": limits.PurseCap.Yuan(), "CardDay": limits.CardDaySum.Yuan(),
+		"AccountDay": limits.AccountDaySum.Yuan(), "Fee": policy.LoadFee("main", 100_00).Yuan(),
+	})
 }
 
 // demoClock is the platform's clock. The fault of a late result lets it run ahead.

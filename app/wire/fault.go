@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/mockbank"
 	"walletcompanion/reader"
 	"walletcompanion/wallet"
 )
@@ -20,7 +21,7 @@ import (
 type Fault struct {
 	Name        string
 	Row         string // of the crash table
-	Flow        string // "load" or "purchase"
+	Flow        string // "load", "purchase" or "funding"
 	ExpectExit  int    // of the command that it cuts
 	ExpectState string // of the order after one later sync; "" where no order was made
 	Text        map[string]string
@@ -50,6 +51,7 @@ type accident struct {
 	late     atomic.Bool                                                    // the platform's clock has run past a merchant's reservation
 	blocks   bool                                                           // the card is blocked when it leaves
 	comeBack bool                                                           // the card is put back at once
+	bank     *mockbank.Faults                                               // of the embedded platform's bank
 	delays   bool                                                           // the cut request arrives after the abandon
 	held     *http.Request
 }
@@ -137,7 +139,7 @@ func (t faultyTransport) RoundTrip(request *http.Request) (*http.Response, error
 		}
 	}
 	response, err := t.next.RoundTrip(request)
-	if err == nil && (route == "POST abandon" || route == "POST purchases/abandon") {
+	if err == nil && (route == "POST abandon" || route == "POST purchases/abandon" || route == "POST fundings/abandon") {
 		t.deliverHeld()
 	}
 	if err == nil && t.a.answer != nil {
@@ -183,11 +185,14 @@ func (a *accident) cut(request *http.Request) error {
 }
 
 // routeOf names the money routes without their numbers: loads, load, result,
-// attempts and abandon, and the same of purchases under purchases/.
+// attempts and abandon, and the same of purchases and fundings under their names.
 func routeOf(path string) string {
 	path = path[strings.IndexByte(path, '/'):]
 	if rest, is := strings.CutPrefix(path, api.PathPurchases); is {
 		return routeBelow(rest, "purchases", "purchase", "purchases/")
+	}
+	if rest, is := strings.CutPrefix(path, api.PathFundings); is {
+		return routeBelow(rest, "fundings", "funding", "fundings/")
 	}
 	if rest, is := strings.CutPrefix(path, api.PathLoads); is {
 		return routeBelow(rest, "loads", "load", "")

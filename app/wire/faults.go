@@ -20,6 +20,8 @@ func Faults() []Fault {
 	all = append(all, cardFaults()...)
 	all = append(all, diskFaults()...)
 	all = append(all, purchaseFaults()...)
+	all = append(all, fundingFaults()...)
+	all = append(all, bankFaults()...)
 	for i, fault := range all {
 		all[i] = inWords(fault)
 	}

@@ -12,6 +12,12 @@ func inWords(fault Fault) Fault {
 			said = paidWords
 		}
 	}
+	if fault.Flow == wallet.KindFunding {
+		end = fundingEnds[wallet.FundingState(fault.ExpectState)]
+		if words, other := fundingSaid[fault.ExpectExit]; other {
+			said = words
+		}
+	}
 	fault.Text = texts(fault.Text["en"]+" "+said.en+" "+end.en, fault.Text["zh"]+said.zh+end.zh)
 	return fault
 }
@@ -29,6 +35,17 @@ var saidWords = map[int]words{
 }
 
 var paidWords = words{"You see the payment all the same.", "您仍会看到支付成功。"}
+
+// fundingSaid is where a funding says something else: no card takes part in it.
+var fundingSaid = map[int]words{
+	6: {"You see that nobody knows yet whether the money has arrived, and that you should not pay again.", "您会看到款项是否到账尚不清楚，请不要再付一次。"},
+}
+
+// fundingEnds is how a funding stands after the next sync, which needs no card.
+var fundingEnds = map[wallet.FundingState]words{
+	wallet.FundingDone:     {"After the next sync the money is in the main account, once.", "同步之后款项在主账户中，且只有一次。"},
+	wallet.FundingDeclined: {"After the next sync nothing is paid in, and the voucher can still be used.", "同步之后没有存入，充值券仍可使用。"},
+}
 
 // loadEnds is how a top-up stands after the next sync.
 var loadEnds = map[wallet.LoadState]words{

@@ -60,6 +60,7 @@ type Program struct {
 	profile  api.Profile
 	server   *mockplatform.Server
 	demoDir  string
+	bank     *OwnBank // of the embedded platform, nil without one
 	accident *accident
 	points   *pointReporter
 	recorder *diag.Recorder
@@ -160,6 +161,9 @@ func (p *Program) Close() {
 	}
 	if p.Demo != nil {
 		p.Demo.Close()
+	}
+	if p.bank != nil {
+		p.bank.Close()
 	}
 	p.restoreDemo()
 	if p.source != nil {
@@ -297,6 +301,9 @@ func deviceName() string {
 	name, err := os.Hostname()
 	if err != nil || name == "" {
 		return "wallet-companion"
+	}
+	if runes := []rune(name); len(runes) > 64 { // as long as a platform takes
+		return string(runes[:64])
 	}
 	return name
 }

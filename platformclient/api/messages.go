@@ -14,16 +14,16 @@ import (
 const (
 	PathHello         = "/v1/hello"               // GET → ⟨Hello⟩
 	PathSMSCodes      = "/v1/sms-codes"           // POST SMSRequest → SMSSent
-	PathRegistrations = "/v1/registrations"       // POST
-	PathDevices       = "/v1/devices"             // POST DeviceRequest → DeviceAnswer: signed by the key that it brings
+	PathRegistrations = "/v1/registrations"       // POST Registration → Registered: signed by the key that it brings
+	PathDevices       = "/v1/devices"             // POST DeviceRequest → DeviceAnswer: signed by the key that it brings; GET → Devices
 	PathSession       = "/v1/session"             // POST SessionRequest → SessionAnswer
 	PathRefresh       = "/v1/session/refresh"     // POST RefreshRequest → SessionAnswer
 	PathSessionEnd    = "/v1/session/end"         // POST {} → {}
 	PathAccount       = "/v1/account"             // GET → Account
-	PathStatement     = "/v1/statement"           // GET ?from=&to=&type= → Statement
+	PathStatement     = "/v1/statement"           // GET ?from=&to=&type=&min=&max=&text=&order=&limit=&cursor= → Statement
 	PathCards         = "/v1/cards"               // POST CardRequest → Card; GET → []Card
 	PathPending       = "/v1/cards/{asn}/pending" // GET → PendingAnswer
-	PathLoads         = "/v1/loads"               // POST LoadRequest → LoadAnswer; GET → Orders
+	PathLoads         = "/v1/loads"               // POST LoadRequest → LoadAnswer; GET ?from=&to=&state=&open=&min=&max=&text=&order=&card=&limit=&cursor= → Orders
 	PathLoad          = "/v1/loads/{id}"          // GET → LoadAnswer
 	PathAbandon       = "/v1/loads/{id}/abandon"  // POST {} → LoadAnswer; id is the key here
 	PathResult        = "/v1/loads/{id}/result"   // POST ResultRequest → LoadAnswer
@@ -42,6 +42,12 @@ const (
 type Error struct {
 	Code string `json:"code"`
 	Text string `json:"text"`
+
+	Standing    string     `json:"standing,omitempty"`      // ACCOUNT_STATE, CARD_STATE: what refused, as in Account.Standing and Card.Standing
+	Until       *time.Time `json:"until,omitempty"`         // when that ends by itself
+	Owed        *Owed      `json:"owed,omitempty"`          // CLOSE_REFUSED: what is still there
+	RetryAfterS int        `json:"retry_after_s,omitempty"` // seconds after which it may succeed
+	TriesLeft   *int       `json:"tries_left,omitempty"`    // before a password is locked
 }
 
 // ErrorBody wraps Error.
@@ -61,10 +67,11 @@ type Hello struct {
 // SMSRequest asks for a code by SMS.
 type SMSRequest struct {
 	Phone   string `json:"phone"`
-	Purpose string `json:"purpose"` // register, device, password, bank, thaw
+	Purpose string `json:"purpose"` // register, device, password, bank, thaw, loss, close
 }
 
-// SMSSent names the code that was sent.
+// SMSSent names the code that was sent. Within ResendAfterS seconds nothing more is
+// sent, and the same code is named again; after them another one voids it.
 type SMSSent struct {
 	CodeID       string `json:"code_id"`
 	ResendAfterS int    `json:"resend_after_s"`
@@ -136,23 +143,11 @@ type SessionAnswer struct {
 
 // Policy is what the platform allows (domain wallet/policy/1); see Limits.
 type Policy struct {
-	Version    int        `json:"version"`
-	Expires    time.Time  `json:"expires"`
-	Limits     Limits     `json:"limits"`
-	FeeFen     wallet.Fen `json:"fee_fen"`     // per load from the main account
-	LoadRefuse []string   `json:"load_refuse"` // card profiles that may not be loaded
-}
-
-// Limits that concern loads, in fen (protocol §2.14). A day is the business day
-// of Asia/Shanghai.
-type Limits struct {
-	PurseCap      wallet.Fen `json:"purse_cap"`
-	LoadMin       wallet.Fen `json:"load_min"`
-	LoadMax       wallet.Fen `json:"load_max"`
-	CardDayCount  int        `json:"card_day_count"`
-	CardDaySum    wallet.Fen `json:"card_day_sum"`
-	AccountDaySum wallet.Fen `json:"account_day_sum"`
-	DeviceDaySum  wallet.Fen `json:"device_day_sum"` // 0: none
+	Version    int       `json:"version"`
+	Expires    time.Time `json:"expires"`
+	Limits     Limits    `json:"limits"`
+	Fees       FeeTable  `json:"fees"`
+	LoadRefuse []string  `json:"load_refuse"` // card profiles that may not be loaded
 }
 
 // Card is a card of the account.
@@ -161,6 +156,13 @@ type Card struct {
 	State     string     `json:"state"` // ISSUED ACTIVE SUSPENDED LOST BLACK RECOVER REPLACED RETURNED
 	Profile   string     `json:"profile"`
 	OpenOrder string     `json:"open_order,omitempty"`
+
+	Label      string     `json:"label,omitempty"`       // its owner's own word for it
+	Standing   string     `json:"standing,omitempty"`    // the state; LOST_ORAL or LOST_WRITTEN for LOST
+	StateSince *time.Time `json:"state_since,omitempty"` //
+	StateUntil *time.Time `json:"state_until,omitempty"` // it ends by itself then
+	Allowed    []string   `json:"allowed,omitempty"`     // load, pay, credit-in, query, complete, cancel, evidence
+	Named      bool       `json:"named,omitempty"`       // the issuer knows its holder: a higher cap
 }
 
 // CardRequest adds a card: the MAC1 over a leased terminal number proves
@@ -256,11 +258,19 @@ type Account struct {
 	LoadedToday wallet.Fen `json:"loaded_today"`
 	LimitsReset time.Time  `json:"limits_reset"`
 	Cards       []Card     `json:"cards"`
+
+	Standing    string       `json:"standing"`              // what gives the state: FROZEN_BY_USER, FROZEN_BY_STAFF, or the state
+	StateSince  *time.Time   `json:"state_since,omitempty"` //
+	StateUntil  *time.Time   `json:"state_until,omitempty"` // it ends by itself then
+	By          string       `json:"by,omitempty"`          // who laid it: user, staff, operator, platform
+	Allowed     []string     `json:"allowed"`               // load, pay, credit-in, query, complete, cancel, evidence
+	LimitStates []LimitState `json:"limit_states"`          // limits of the account and this device, with what is used up
 }
 
-// Statement lists postings on the main account, newest first.
+// Statement is a page of postings on the main account, newest first.
 type Statement struct {
 	Lines []StatementLine `json:"lines"`
+	Page  PageInfo        `json:"page"`
 }
 
 // StatementLine is one posting.
@@ -272,9 +282,10 @@ type StatementLine struct {
 	Order   string     `json:"order,omitempty"`
 }
 
-// Orders lists the person's load orders, newest first.
+// Orders is a page of the person's load orders, newest first.
 type Orders struct {
-	Orders []Order `json:"orders"`
+	Orders []Order  `json:"orders"`
+	Page   PageInfo `json:"page"`
 }
 
 // Order is one line of "where is my money".

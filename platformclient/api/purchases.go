@@ -10,7 +10,7 @@ import (
 const (
 	PathMerchantOrder    = "/v1/merchant-orders/{code}"     // GET → Offer
 	PathUnloads          = "/v1/unloads"                    // POST UnloadRequest → Offer: a merchant order of the platform itself
-	PathPurchases        = "/v1/purchases"                  // POST PurchaseRequest → PurchaseAnswer; GET → Purchases
+	PathPurchases        = "/v1/purchases"                  // POST PurchaseRequest → PurchaseAnswer; GET ?from=&to=&state=&open=&min=&max=&text=&order=&card=&limit=&cursor= → Purchases
 	PathPurchase         = "/v1/purchases/{id}"             // GET → PurchaseAnswer
 	PathPurchaseResult   = "/v1/purchases/{id}/result"      // POST PurchaseResult → PurchaseAnswer
 	PathPurchaseAttempts = "/v1/purchases/{id}/attempts"    // POST PurchaseAttempt → PurchaseAnswer
@@ -79,9 +79,10 @@ type PendingPurchases struct {
 	Purchases []wallet.OpenPurchase `json:"purchases"`
 }
 
-// Purchases lists the person's purchases, newest first.
+// Purchases is a page of the person's purchases, newest first.
 type Purchases struct {
 	Purchases []Purchase `json:"purchases"`
+	Page      PageInfo   `json:"page"`
 }
 
 // Purchase is one line of "where is my money".

@@ -71,7 +71,7 @@ func (k *card) load(ctx context.Context, made *trip) error {
 	}
 	session := client.Session()
 	order := wallet.Order{
-		Key: key, ASN: k.ASN(), Amount: loadFen, Fee: session.Policy.FeeFen, Source: "main", Cap: session.Policy.Limits.PurseCap,
+		Key: key, ASN: k.ASN(), Amount: loadFen, Fee: session.Policy.LoadFee("main", loadFen), Source: "main", Cap: session.Policy.Limits.PurseCap,
 	}
 	profile, _ := wallet.ProfileByName(cardProfile)
 	asked := &timedIssuer{Issuer: k.issuer()}

@@ -96,7 +96,8 @@ func policy() api.Policy {
 func newStand(t testing.TB, dir string, wanted size, edit ...func(*mockplatform.Config)) *stand {
 	t.Helper()
 	rules := policy()
-	config := mockplatform.Config{Dir: dir, Demo: true, Policy: &rules}
+	config := mockplatform.Config{Dir: dir, Demo: true, Policy: &rules,
+		SMSLimits: mockplatform.SMSLimits{HostMinute: 1 << 30}} // all of these persons live on one host
 	for _, change := range edit {
 		change(&config)
 	}

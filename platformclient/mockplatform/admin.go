@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
 
@@ -49,6 +50,12 @@ func (p *Platform) seedUser(tx *Tx, phone, companion string, salt, hash []byte) 
 	if err != nil {
 		return "", err
 	}
+	if existing != nil && existing.state == string(states.Closed) {
+		if _, err := freePhone(tx, phone); err != nil {
+			return "", err
+		}
+		existing = nil // somebody new under an old number
+	}
 	if existing != nil {
 		if companion == "" {
 			return existing.id, nil
@@ -61,8 +68,8 @@ func (p *Platform) seedUser(tx *Tx, phone, companion string, salt, hash []byte) 
 		}
 	}
 	user, paySalt := p.newID("U"), p.draw(16)
-	return user, tx.exec(`INSERT INTO users (user, phone, state, tier, companion, login_salt, login_hash, pay_salt, pay_mac, created)
-		VALUES (?, ?, ?, 'demo', ?, ?, ?, ?, ?, ?)`, user, phone, accountNormal, companion, salt, hash, paySalt,
+	return user, tx.exec(`INSERT INTO users (user, phone, state, tier, companion, login_salt, login_hash, pay_salt, pay_mac, created, seeded)
+		VALUES (?, ?, ?, 'demo', ?, ?, ?, ?, ?, ?, 1)`, user, phone, accountNormal, companion, salt, hash, paySalt,
 		p.peppered("payment", paySalt, p.secrets.Credentials.PaymentPassword), p.now().UnixMilli())
 }
 
@@ -175,6 +182,11 @@ type CheckReport struct {
 	PurchaseSuspense   int        `json:"purchaseSuspense"`   // purchases that wait for people
 	MerchantPayableFen wallet.Fen `json:"merchantPayableFen"` // owed to merchants for online purchases
 	UnpostedFen        wallet.Fen `json:"unpostedFen"`        // purchases whose state and posting differ
+	FloatFen           wallet.Fen `json:"floatFen"`           // purse float, less what all cards should hold
+
+	FundingCheck
+	BankCheck
+	UnchargedFen wallet.Fen `json:"unchargedFen"` // loads whose fee and charging records differ
 
 	Cards []CardCheck `json:"cards"`
 }
@@ -184,12 +196,14 @@ type CardCheck struct {
 	ASN                wallet.ASN `json:"asn"`
 	LoadedFen          wallet.Fen `json:"loadedFen"`
 	PurchasedFen       wallet.Fen `json:"purchasedFen"`
-	ExpectedBalanceFen wallet.Fen `json:"expectedBalanceFen"` // opening + loaded − purchased
+	MovedFen           wallet.Fen `json:"movedFen"`           // to the main account, when the card was replaced
+	ExpectedBalanceFen wallet.Fen `json:"expectedBalanceFen"` // opening + loaded − purchased − moved
 }
 
 // OK tells whether the books are in order.
 func (r CheckReport) OK() bool {
-	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen && r.UnpostedFen == 0 && r.AuditChain == "ok"
+	return r.ImbalanceFen == 0 && r.Negative == 0 && r.HeldFen == r.GrantedFen+r.SuspenseFen+r.ReturningFen && r.ReturnUnbookedFen == 0 &&
+		r.UnpostedFen == 0 && r.FundingUnbookedFen == 0 && r.FloatFen == 0 && r.UnchargedFen == 0 && r.AuditChain == "ok"
 }
 
 // Check audits the books in one snapshot, also while another process serves.
@@ -213,10 +227,18 @@ func (p *Platform) Check(ctx context.Context) (CheckReport, error) {
 			{&report.PurchaseSuspense, `SELECT COUNT(*) FROM purchases WHERE state = 'SUSPENSE'`},
 			{&report.MerchantPayableFen, `SELECT COALESCE(SUM(amount), 0) FROM postings WHERE account LIKE 'merchant-payable:%'`},
 			{&report.UnpostedFen, unpostedQuery},
+			{&report.FloatFen, floatQuery},
+			{&report.UnchargedFen, unchargedQuery},
 		} {
 			if _, err := tx.row(sum.query, nil, sum.target); err != nil {
 				return err
 			}
+		}
+		if err := report.FundingCheck.read(tx); err != nil {
+			return err
+		}
+		if err := report.BankCheck.read(tx); err != nil {
+			return err
 		}
 		if report.Epoch, err = readEpoch(tx); err != nil {
 			return err
@@ -240,32 +262,40 @@ const unpostedQuery = `SELECT COALESCE((SELECT SUM(ABS(b.want + COALESCE(
 	+ ABS(COALESCE((SELECT SUM(amount) FROM postings WHERE account LIKE 'merchant-payable:%'), 0)
 		- COALESCE((SELECT SUM(amount) FROM purchases WHERE state = 'PAID' AND unload = 0), 0))`
 
+// floatQuery compares the value on cards by the ledger with that by the cards' own
+// histories. What shops were paid for a card whose balance had moved is a receivable.
+const floatQuery = `SELECT COALESCE((SELECT SUM(amount) FROM postings WHERE account IN ('purse-float', 'late-use-receivable')), 0)
+	- COALESCE((SELECT SUM(opening) FROM cards), 0) - COALESCE((SELECT SUM(amount) FROM orders WHERE state = 'LOADED'), 0)
+	+ COALESCE((SELECT SUM(amount) FROM purchases WHERE state IN ('PAID', 'REFUNDED')), 0)
+	+ COALESCE((SELECT SUM(amount) FROM uploads), 0) + COALESCE((SELECT SUM(moved) FROM replacements), 0)`
+
 func checkCards(tx *Tx) ([]CardCheck, error) {
 	cards := []CardCheck{}
 	err := tx.each(`SELECT c.asn, COALESCE(c.opening, 0), COALESCE((SELECT SUM(o.amount) FROM orders o WHERE o.asn = c.asn AND o.state = 'LOADED'), 0),
 		COALESCE((SELECT SUM(b.amount) FROM purchases b WHERE b.asn = c.asn AND b.state IN ('PAID', 'REFUNDED')), 0)
-		+ COALESCE((SELECT SUM(u.amount) FROM uploads u WHERE u.asn = c.asn), 0)
+		+ COALESCE((SELECT SUM(u.amount) FROM uploads u WHERE u.asn = c.asn), 0),
+		COALESCE((SELECT r.moved FROM replacements r WHERE r.lost = c.asn), 0)
 		FROM cards c ORDER BY c.asn`, nil, func(rows *sql.Rows) error {
 		var one CardCheck
 		var asn string
 		var opening wallet.Fen
-		if err := rows.Scan(&asn, &opening, &one.LoadedFen, &one.PurchasedFen); err != nil {
+		if err := rows.Scan(&asn, &opening, &one.LoadedFen, &one.PurchasedFen, &one.MovedFen); err != nil {
 			return err
 		}
 		var err error
 		one.ASN, err = wallet.ParseASN(asn)
-		one.ExpectedBalanceFen = opening + one.LoadedFen - one.PurchasedFen
+		one.ExpectedBalanceFen = opening + one.LoadedFen - one.PurchasedFen - one.MovedFen
 		cards = append(cards, one)
 		return err
 	})
 	return cards, err
 }
 
-// KnowsPhone tells whether an account has this phone number.
+// KnowsPhone tells whether an account that is not closed has this phone number.
 func (p *Platform) KnowsPhone(ctx context.Context, phone string) (known bool, err error) {
 	err = p.store.View(ctx, func(tx *Tx) error {
 		found, err := findAccount(tx, "phone", phone)
-		known = found != nil
+		known = found != nil && found.state != string(states.Closed)
 		return err
 	})
 	return known, err

@@ -7,6 +7,7 @@ import (
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform/rules"
+	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
 
@@ -27,8 +28,9 @@ type settling struct {
 	sent      loadCommand
 	answer    initAnswer
 	hasAnswer bool
-	companion string // that the sender shows
-	floor     uint16 // the card's proven counter before this evidence
+	companion string   // that the sender shows
+	floor     uint16   // the card's proven counter before this evidence
+	held      *refusal // what refuses a new grant, if a state does
 }
 
 // reportResult is POST /v1/loads/{id}/result: what CREDIT FOR LOAD answered.
@@ -265,17 +267,35 @@ func (s *settling) facts() (rules.Order, error) {
 	if err != nil {
 		return facts, err
 	}
+	if s.held, err = s.p.accountRefusal(s.tx, payer, actComplete); err == nil && s.held == nil {
+		s.held, err = s.p.cardRefusal(s.tx, s.card, s.card.user, actComplete)
+	}
+	if err != nil {
+		return facts, err
+	}
 	switch {
-	case payer == nil || payer.state != accountNormal:
-		facts.CompleteRefused = api.CodeAccountState
-	case s.card.state == cardBlack || s.card.state == cardRecover || s.card.grey:
-		facts.CompleteRefused = api.CodeCardState
+	case s.held != nil:
+		facts.CompleteRefused = s.held.code
 	case s.card.typeRefused || s.p.profileRefused(o.profile):
 		facts.CompleteRefused = api.CodeCardTypeRefused
 	default:
-		facts.CompleteRefused, err = s.p.moneyRefused(s.tx, payer.phone, s.companion, s.c.sender.thumbprint)
+		facts.CompleteRefused, err = s.completeRefused(payer)
 	}
 	return facts, err
+}
+
+// completeRefused gives the code why the payer may not complete the order: what staff
+// has closed or bound, and the lists. Limits are not asked: it is no new load.
+func (s *settling) completeRefused(payer *account) (string, error) {
+	code, err := s.p.moneyRefused(s.tx, payer.phone, s.companion, s.c.sender.thumbprint)
+	if err != nil || code != "" {
+		return code, err
+	}
+	refused, err := s.p.listRefusal(s.tx, rules.UseComplete, payer.id, s.c.sender.device, s.card)
+	if err != nil || refused == nil {
+		return "", err
+	}
+	return refused.code, nil
 }
 
 // decide asks the rules and carries their decision out.
@@ -327,14 +347,16 @@ func (s *settling) compareBooks() error {
 
 // explain lets a TAC explain what a card in RECOVER shows beyond the books. The
 // last unexplained fen ends that state.
-func (s *settling) explain() {
+func (s *settling) explain() error {
 	if s.card.state != cardRecover || s.proof.MAC1 != nil && s.proof.MAC1.Valid {
-		return
+		return nil
 	}
 	s.card.excess -= s.order.amount
-	if s.card.excess <= 0 {
-		s.card.state, s.card.excess, s.card.touchedEpoch = cardActive, 0, s.p.epoch
+	if s.card.excess > 0 {
+		return nil
 	}
+	s.card.excess, s.card.touchedEpoch = 0, s.p.epoch
+	return s.p.moveCard(s.tx, s.card, states.BooksExplained)
 }
 
 func (s *settling) carryOut(decision rules.Decision) (reply, error) {
@@ -363,13 +385,23 @@ func (s *settling) carryOut(decision rules.Decision) (reply, error) {
 	if o.state == wallet.StateSuspense && o.cause == rules.CauseWrongEvidence {
 		code = api.CodeTooManyWrong
 	}
-	return s.p.answerPresent(s.tx, o, s.c, code)
+	state, err := s.p.presentState(s.tx, o, s.c)
+	if err != nil {
+		return reply{}, err
+	}
+	state.Code, state.Text = code, refusalText(code)
+	if s.held != nil && s.held.code == code {
+		state.Standing, state.RetryAfter = s.held.state.Standing, s.held.state.RetryAfter
+	}
+	return s.p.signedState(statusOf(code), state)
 }
 
 func (s *settling) load(decision rules.Decision) (reply, error) {
 	o := s.order
 	o.state, o.cause, o.evidence = wallet.StateLoaded, "", decision.Evidence
-	s.explain()
+	if err := s.explain(); err != nil {
+		return reply{}, err
+	}
 	if err := s.p.postLoaded(s.tx, o); err != nil {
 		return reply{}, err
 	}
@@ -419,7 +451,9 @@ func (s *settling) suspend(decision rules.Decision) (reply, error) {
 		if err := s.p.holdAgain(s.tx, o, false); err != nil {
 			return reply{}, err
 		}
-		s.card.state = cardBlack
+		if _, _, err := s.p.meetCard(s.tx, s.card, rules.ListValueCreated, "platform", o.id); err != nil {
+			return reply{}, err
+		}
 	}
 	o.state, o.cause, o.evidence, o.receipt = wallet.StateSuspense, decision.Cause, "none", nil
 	return s.finish("load-suspense " + string(decision.Cause))

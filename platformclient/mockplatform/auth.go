@@ -23,6 +23,7 @@ type sender struct {
 	device     string
 	thumbprint string
 	nonce      string
+	timersDue  bool // something of the person ends by itself now
 
 	// Of staff alone, who are nobody's user and have no enrolled device.
 	staff, staffName, role string
@@ -88,7 +89,19 @@ func (c *call) findDevice(tx *Tx, keyID string) (ed25519.PublicKey, error) {
 	if err == nil && (key == nil || state != stateActive) {
 		err = errUnknownDevice
 	}
+	if err == nil {
+		c.sender.timersDue, err = timersDue(tx, c.sender.user, c.p.now())
+	}
 	return key, err
+}
+
+// endDue ends what ends by itself before the request looks at any state: a freeze with a
+// date, a loss that nobody made written.
+func (c *call) endDue() error {
+	if !c.sender.timersDue {
+		return nil
+	}
+	return c.p.store.Update(c.ctx, func(tx *Tx) error { return c.p.settleTimers(tx, c.sender.user) })
 }
 
 var errUnknownDevice = errors.New("no enrolled device has this key")
@@ -139,7 +152,7 @@ func authSession(c *call) (*reply, error) {
 	case device != c.sender.device:
 		return refused(http.StatusUnauthorized, api.CodeTokenForeign, "the session belongs to another device"), nil
 	}
-	return nil, nil
+	return nil, c.endDue()
 }
 
 // authEvidence accepts evidence with a session, and without one as well: the TAC
@@ -177,6 +190,11 @@ type senderLimit struct {
 func newSenderLimit() *senderLimit { return &senderLimit{counts: map[string]int{}} }
 
 func (s *senderLimit) allow(host string, now time.Time) bool {
+	return s.allowUpTo(host, now, evidencePerHost)
+}
+
+// allowUpTo counts one request and tells whether the minute's limit still covers it.
+func (s *senderLimit) allowUpTo(host string, now time.Time, limit int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if minute := now.Unix() / 60; minute != s.minute {
@@ -184,5 +202,5 @@ func (s *senderLimit) allow(host string, now time.Time) bool {
 		clear(s.counts)
 	}
 	s.counts[host]++
-	return s.counts[host] <= evidencePerHost
+	return s.counts[host] <= limit
 }

@@ -116,7 +116,10 @@ func (p *Platform) postCallback(ctx context.Context, address, purchase string, b
 func (p *Platform) attend(ctx context.Context) {
 	for {
 		_, _ = p.SettleDoubtful(ctx)   // what fails now is tried again in an hour
+		_ = p.SettleStates(ctx)        // likewise; a request does it for its own person
 		_, _ = p.DeliverCallbacks(ctx) // the rows stay and are tried again
+		_, _ = p.PursueFundings(ctx)   // likewise
+		p.attendBanks(ctx)
 		sleep := time.NewTimer(p.callbackPauseNow(ctx))
 		select {
 		case <-ctx.Done():
@@ -136,7 +139,9 @@ func (p *Platform) attend(ctx context.Context) {
 func (p *Platform) callbackPauseNow(ctx context.Context) time.Duration {
 	var next sql.NullInt64
 	err := p.store.View(ctx, func(tx *Tx) error {
-		_, err := tx.row(`SELECT MIN(next) FROM callbacks WHERE delivered = 0`, nil, &next)
+		_, err := tx.row(`SELECT MIN(next) FROM (SELECT next FROM callbacks WHERE delivered = 0 UNION ALL
+			SELECT next FROM fundings WHERE state IN ('RECEIVED', 'PENDING', 'REVERSING') AND next > 0 UNION ALL
+			SELECT next FROM bank_returns WHERE state = 'PENDING') AS due`, nil, &next)
 		return err
 	})
 	if err != nil || !next.Valid {

@@ -9,15 +9,18 @@ import (
 	"time"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/mockplatform/rules"
+	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
 
-// The states of a card that this platform sets itself (§2.15).
+// The states of a card that the platform looks at by name (§2.15); package states has
+// them all.
 const (
-	cardIssued  = "ISSUED"
-	cardActive  = "ACTIVE"
-	cardBlack   = "BLACK"
-	cardRecover = "RECOVER"
+	cardIssued  = string(states.Issued)
+	cardActive  = string(states.Active)
+	cardBlack   = string(states.Black)
+	cardRecover = string(states.Recover)
 )
 
 const (
@@ -116,14 +119,15 @@ type card struct {
 	excess       wallet.Fen
 	wrongDay     string
 	wrongs       int
+	named        bool // the issuer knows its holder
 }
 
 func findCard(tx *Tx, asn wallet.ASN) (*card, error) {
 	k := &card{asn: asn}
 	var opening sql.NullInt64
-	found, err := tx.row(`SELECT user, state, grey, type_refused, profile, opening, floor_seq, restored_seq, touched_epoch, excess, wrong_day, wrongs
+	found, err := tx.row(`SELECT user, state, grey, type_refused, profile, opening, floor_seq, restored_seq, touched_epoch, excess, wrong_day, wrongs, named
 		FROM cards WHERE asn = ?`, []any{asn.String()}, &k.user, &k.state, &k.grey, &k.typeRefused, &k.profile, &opening, &k.floor,
-		&k.restoredSeq, &k.touchedEpoch, &k.excess, &k.wrongDay, &k.wrongs)
+		&k.restoredSeq, &k.touchedEpoch, &k.excess, &k.wrongDay, &k.wrongs, &k.named)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -148,19 +152,23 @@ func saveCard(tx *Tx, k *card) error {
 }
 
 // countWrongMAC1 counts; the fifth of a day makes the card GREY: no loads until
-// staff or time clear it, evidence as ever.
+// staff or 30 clean days clear it, evidence as ever. Each further one begins the clean
+// days anew.
 func (p *Platform) countWrongMAC1(tx *Tx, k *card) error {
 	if today := businessDay(p.now()); k.wrongDay != today {
 		k.wrongDay, k.wrongs = today, 0
 	}
 	k.wrongs++
-	if k.wrongs >= wrongMAC1PerDay && !k.grey {
-		k.grey = true
+	if k.wrongs < wrongMAC1PerDay {
+		return saveCard(tx, k)
+	}
+	if !k.grey && k.state != cardBlack {
 		if err := p.alarm(tx, "CARD_GREY", k.asn.Masked()); err != nil {
 			return err
 		}
 	}
-	return saveCard(tx, k)
+	_, _, err := p.meetCard(tx, k, rules.ListWrongMACs, "platform", "")
+	return err
 }
 
 // seen notes what a verified MAC1 proves: the counter, which becomes the floor, and
@@ -204,7 +212,11 @@ func shadowBalance(tx *Tx, k *card) (wallet.Fen, error) {
 		return 0, err
 	}
 	purchased, err := purchasedOn(tx, k.asn)
-	return *k.opening + loaded - purchased, err
+	if err != nil {
+		return 0, err
+	}
+	moved, err := movedOff(tx, k.asn)
+	return *k.opening + loaded - purchased - moved, err
 }
 
 // purchasedOn is what is known to have left a card: purchases whose debit was
@@ -245,11 +257,12 @@ func (p *Platform) compareShadow(tx *Tx, k *card, authenticated, unposted wallet
 	excess := authenticated - shadow - unposted
 	if excess <= 0 {
 		if k.state == cardRecover {
-			k.state, k.excess = cardActive, 0
+			k.excess = 0
+			if err := p.moveCard(tx, k, states.BooksExplained); err != nil {
+				return err
+			}
 		}
-		if k.state != cardRecover {
-			k.touchedEpoch = p.epoch
-		}
+		k.touchedEpoch = p.epoch
 		return nil
 	}
 	later, err := bookedSince(tx, k.asn, since)
@@ -264,10 +277,14 @@ func (p *Platform) compareShadow(tx *Tx, k *card, authenticated, unposted wallet
 		}
 	}
 	if recovering {
-		k.state = cardRecover
+		if err := p.moveCard(tx, k, states.BooksShort); err != nil {
+			return err
+		}
 		return p.alarm(tx, "CARD_RECOVER", k.asn.Masked())
 	}
-	k.state = cardBlack
+	if _, _, err := p.meetCard(tx, k, rules.ListValueCreated, "platform", ""); err != nil {
+		return err
+	}
 	return p.alarm(tx, "VALUE_CREATED", k.asn.Masked())
 }
 
@@ -368,15 +385,20 @@ func (p *Platform) takeLease(tx *Tx, device, key string, asn wallet.ASN, tid wal
 
 func cardsOf(tx *Tx, user string) ([]api.Card, error) {
 	cards := []api.Card{}
-	err := tx.each(`SELECT c.asn, c.state, c.profile, COALESCE((SELECT o.id FROM orders o WHERE o.asn = c.asn AND o.`+isOpen+`), '')
-		FROM cards c WHERE c.user = ? ORDER BY c.asn`, []any{user}, func(rows *sql.Rows) error {
+	err := tx.each(`SELECT c.asn, c.state, c.profile, c.named, COALESCE((SELECT o.id FROM orders o WHERE o.asn = c.asn AND o.`+isOpen+`), ''),
+		COALESCE(l.label, ''), COALESCE(l.since, 0), COALESCE(l.until, 0), COALESCE(l.written, 0)
+		FROM cards c LEFT JOIN card_life l ON l.asn = c.asn WHERE c.user = ? ORDER BY c.asn`, []any{user}, func(rows *sql.Rows) error {
 		var one api.Card
 		var asn string
-		if err := rows.Scan(&asn, &one.State, &one.Profile, &one.OpenOrder); err != nil {
+		var life cardLife
+		var since, until, written int64
+		if err := rows.Scan(&asn, &one.State, &one.Profile, &one.Named, &one.OpenOrder, &life.label, &since, &until, &written); err != nil {
 			return err
 		}
+		life.since, life.until, life.written = momentOf(since), momentOf(until), momentOf(written)
 		var err error
 		one.ASN, err = wallet.ParseASN(asn)
+		life.show(&one)
 		cards = append(cards, one)
 		return err
 	})
@@ -448,6 +470,9 @@ func (p *Platform) addCard(tx *Tx, c *call, request api.CardRequest) (reply, err
 	if _, known := profileNamed(request.Profile); !known {
 		return failure(http.StatusForbidden, api.CodeCardTypeRefused, refusalText(api.CodeCardTypeRefused)), nil
 	}
+	if refusal, err := c.needAccount(tx, actLoad); err != nil || refusal != nil {
+		return deref(refusal), err
+	}
 	k, err := findCard(tx, request.ASN)
 	if err != nil {
 		return reply{}, err
@@ -456,7 +481,7 @@ func (p *Platform) addCard(tx *Tx, c *call, request api.CardRequest) (reply, err
 		k = &card{asn: request.ASN, state: cardIssued, touchedEpoch: p.epoch}
 	}
 	if k.user != "" && k.user != c.sender.user {
-		return failure(http.StatusForbidden, api.CodeCardState, "the card belongs to another account"), nil
+		return standingFailure(api.CodeCardState, standingForeign, nil), nil
 	}
 	asn, answer, ok := readOpen(&request.Open)
 	if !ok || asn != request.ASN || request.Open.Amount < 0 || request.Open.Amount > maxCardFen {
@@ -487,14 +512,15 @@ func (p *Platform) addCard(tx *Tx, c *call, request api.CardRequest) (reply, err
 		}
 	}
 	k.user, k.profile = c.sender.user, request.Profile
-	if k.state == cardIssued {
-		k.state = cardActive
+	if refusal, err := c.changeCard(tx, k, states.CardAdded); err != nil || refusal != nil {
+		return deref(refusal), err
 	}
 	if err := saveCard(tx, k); err != nil {
 		return reply{}, err
 	}
-	if err := p.audit(tx, c.sender.user, "card-added", asn.Masked(), request.Profile); err != nil {
+	shown, err := cardShown(tx, k)
+	if err != nil {
 		return reply{}, err
 	}
-	return success(api.Card{ASN: asn, State: k.state, Profile: k.profile})
+	return success(shown)
 }

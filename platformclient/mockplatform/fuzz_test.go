@@ -47,6 +47,12 @@ func FuzzHandler(f *testing.F) {
 		api.PathUnloads:          api.UnloadRequest{ASN: k.ASN(), Amount: 100},
 		api.PathShopOrders:       api.ShopOrderRequest{Merchant: "x", Goods: "tea", Amount: 150, Callback: "http://127.0.0.1:1/"},
 		api.PathSMSCodes:         api.SMSRequest{Phone: testPhone, Purpose: "device"},
+		api.PathRegistrations: api.Registration{Phone: newcomer, DeviceKey: wallet.Hex(c.public()), DeviceName: "x", AgreementVersion: agreementVersion,
+			LoginPWSeal: make([]byte, 176), PayPWSeal: make([]byte, 176)},
+		api.PathPasswordLogin: api.LoginPasswordChange{Phone: testPhone, DeviceKey: wallet.Hex(c.public()), OldSeal: make([]byte, 176), NewSeal: make([]byte, 176)},
+		api.PathPasswordPayment: api.PaymentPasswordChange{SMS: &api.SMSCode{CodeID: "S1", Code: "370482"}, LoginPWSeal: make([]byte, 176),
+			NewSeal: make([]byte, 176)},
+		api.PathDeviceRename: api.DeviceName{Name: "x"},
 	}
 	for i, route := range routes {
 		if value, known := seeds[route.Path]; known && route.Method == http.MethodPost {
@@ -60,7 +66,7 @@ func FuzzHandler(f *testing.F) {
 			return // it would end the session of this target
 		}
 		w.t = t // helpers of the world speak to the test that runs
-		w.p.senders = newSenderLimit()
+		w.p.senders, w.p.visitors = newSenderLimit(), newSenderLimit()
 		request := fuzzRequest(route, element, query, body)
 		if request == nil {
 			return

@@ -49,9 +49,9 @@ const (
 // laneOf is the lane of a route.
 func laneOf(path string) lane {
 	switch path {
-	case api.PathResult, api.PathAttempts, api.PathPurchaseResult, api.PathPurchaseAttempts, api.PathStaffAttempts, api.PathStaffPurchaseAttempts:
+	case api.PathResult, api.PathAttempts, api.PathPurchaseResult, api.PathPurchaseAttempts, api.PathStaffAttempts, api.PathStaffPurchaseAttempts, BankCallbackPath:
 		return laneSettle
-	case api.PathDevices, api.PathSession, api.PathStaffSession:
+	case api.PathDevices, api.PathSession, api.PathStaffSession, api.PathRegistrations, api.PathPasswordLogin, api.PathPasswordPayment:
 		return laneLogin
 	}
 	return laneBegin

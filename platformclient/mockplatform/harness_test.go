@@ -50,7 +50,10 @@ func newWorld(t testing.TB, edit ...func(*Config)) *world {
 }
 
 func (w *world) open() {
-	config := Config{Dir: w.dir, Demo: true, Now: func() time.Time { return w.clock }, Hooks: Hooks{
+	// Clocks of these tests stand still, and everybody is one host: limits of codes have
+	// tests of their own.
+	unlimited := SMSLimits{PhoneHour: 1 << 30, HostMinute: 1 << 30}
+	config := Config{Dir: w.dir, Demo: true, Now: func() time.Time { return w.clock }, SMSLimits: unlimited, Hooks: Hooks{
 		BeforeCommit: func(route string) error {
 			if w.hooks.BeforeCommit != nil {
 				return w.hooks.BeforeCommit(route)
@@ -349,7 +352,7 @@ func (c *teller) order(k *chip, amount wallet.Fen) *topUp {
 }
 
 func (c *teller) orderAs(k *chip, amount wallet.Fen, profile string) *topUp {
-	order := &topUp{c: c, k: k, profile: profile, core: api.OrderCore{ASN: k.ASN(), Amount: amount, Fee: c.w.p.policy.FeeFen, Source: "main", Key: c.w.newKey()}}
+	order := &topUp{c: c, k: k, profile: profile, core: api.OrderCore{ASN: k.ASN(), Amount: amount, Fee: c.w.p.policy.LoadFee("main", amount), Source: "main", Key: c.w.newKey()}}
 	order.request = api.LoadRequest{
 		Amount: amount, Fee: order.core.Fee, Source: "main", Card: api.LoadCard{ASN: k.ASN(), KeyIndex: 1, Profile: profile},
 		PaySeal: order.seal(c.w.p.Profile().DemoCredentials.PaymentPassword),

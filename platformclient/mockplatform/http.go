@@ -45,8 +45,7 @@ func (p *Platform) routes() http.Handler {
 		mux.Handle(method+" "+path, p.serve(path, auth, handler))
 	}
 	handle("GET", api.PathHello, authNone, hello)
-	handle("POST", api.PathSMSCodes, authNone, sendSMSCode)
-	handle("POST", api.PathDevices, authNone, enrolDevice) // signed by the key that it brings
+	p.personRoutes(handle)
 	handle("POST", api.PathSession, authDevice, openSession)
 	handle("POST", api.PathRefresh, authDevice, refreshSession)
 	handle("POST", api.PathSessionEnd, authSession, endSession)
@@ -70,6 +69,9 @@ func (p *Platform) routes() http.Handler {
 	handle("POST", api.PathPurchaseAbandon, authSession, abandonPurchase)
 	handle("POST", api.PathPurchaseResult, authEvidence, reportDebit)
 	handle("POST", api.PathPurchaseAttempts, authEvidence, settlePurchase)
+	fundingRoutes(handle)
+	bankRoutes(handle)
+	cashRoutes(handle)
 	handle("POST", api.PathStaffSession, authNone, openStaffSession) // signed by the key that it brings
 	handle("GET", api.PathStaffSession, authStaff, showStaffSession)
 	handle("POST", api.PathStaffSessionEnd, authStaff, endStaffSession)
@@ -86,8 +88,12 @@ func (p *Platform) routes() http.Handler {
 	handle("POST", api.PathStaffReject, authStaff, rejectDecision)
 	handle("POST", api.PathStaffCompanions, authStaff, changeCompanion)
 	handle("POST", api.PathStaffServices, authStaff, changeService)
+	p.limitRoutes(handle)
+	p.listRoutes(handle)
 	handle("POST", api.PathShopOrders, authMerchant, createShopOrder)
 	handle("GET", api.PathShopOrder, authMerchant, showShopOrder)
+	p.stateRoutes(handle)
+	mux.Handle("POST "+BankCallbackPath, p.serve(BankCallbackPath, authNone, bankCallback))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		p.write(w, failure(http.StatusNotFound, api.CodeNotFound, "there is no such route"))
 	})
@@ -172,6 +178,7 @@ func (p *Platform) update(ctx context.Context, route string, change func(*Tx) er
 	if hook := p.config.Hooks.AfterCommit; hook != nil && hook(route) != nil {
 		return errDied
 	}
+	p.wakeCarrier()
 	return nil
 }
 

@@ -144,7 +144,7 @@ func makeSecrets(dir string, demo bool) (*secrets, sealer, error) {
 	if demo {
 		made.Credentials = &api.DemoCredentials{
 			LoginPassword:   base64.RawURLEncoding.EncodeToString(randomBytes(9)),
-			PaymentPassword: randomDigits(6), SMSCode: randomDigits(6),
+			PaymentPassword: strongDigits(), SMSCode: randomDigits(6),
 		}
 	}
 	sealKey, err := api.NewSealKey()
@@ -219,6 +219,15 @@ func randomBytes(count int) []byte {
 	bytes := make([]byte, count)
 	_, _ = rand.Read(bytes) // never fails: crypto/rand ends the program instead
 	return bytes
+}
+
+// strongDigits draws a payment password that the rules accept.
+func strongDigits() string {
+	for {
+		if digits := randomDigits(api.PaymentDigits); api.JudgePaymentPassword(digits, "") == "" {
+			return digits
+		}
+	}
 }
 
 func randomDigits(count int) string {

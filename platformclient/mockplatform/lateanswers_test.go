@@ -112,7 +112,7 @@ func TestRestore_LostLoadAndPurchaseHideEachOther(t *testing.T) {
 	require.Equal(t, wallet.PurchasePaid, c.statementOf(c.purchaseResult(grant, &granted.Grant, steps)).State)
 	w.clock = w.clock.Add(nonceLife + time.Second) // until then the answer may be older than the purchase
 	c.login()
-	c.order(k, 999).init().refusedWith(api.CodeCardState)
+	c.order(k, 1000).init().refusedWith(api.CodeCardState)
 	require.Equal(t, cardRecover, w.cardState(k))
 	require.Equal(t, wallet.StateLoaded, c.stateOf(c.post("/v1/loads/"+load.Order+"/result", w.newKey(), result)).State)
 	require.Equal(t, cardActive, w.cardState(k))

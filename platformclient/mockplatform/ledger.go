@@ -3,6 +3,7 @@ package mockplatform
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"walletcompanion/wallet"
@@ -34,7 +35,7 @@ type leg struct {
 
 // transfer is what post writes: legs whose sum is zero.
 type transfer struct {
-	kind  string // opening, cash-in, load-hold, load-post, load-void, recovery, purchase, purchase-refund, unload, offline
+	kind  string // opening, cash-in, load-hold, load-post, load-void, recovery, purchase, purchase-refund, unload, offline, waiver, replacement
 	order string
 	legs  []leg
 }
@@ -46,7 +47,8 @@ var (
 )
 
 // post is the one function that writes postings. It refuses a transfer that is not
-// balanced, and one after which an account of a person would be below zero.
+// balanced, and one after which an account of a person would be below zero. Whoever's
+// main account it changes is told, once, in the same transaction.
 func (p *Platform) post(tx *Tx, t transfer) error {
 	var sum wallet.Fen
 	for _, l := range t.legs {
@@ -66,19 +68,38 @@ func (p *Platform) post(tx *Tx, t transfer) error {
 			return err
 		}
 	}
-	for _, l := range t.legs {
-		if l.amount >= 0 || !ofPerson(l.account) {
+	for _, l := range netLegs(t.legs) {
+		main := strings.HasPrefix(l.account, prefixMain)
+		if l.amount == 0 || !main && (l.amount > 0 || !ofPerson(l.account)) {
 			continue
 		}
 		left, err := balance(tx, l.account)
 		if err != nil {
 			return err
 		}
-		if left < 0 {
+		if l.amount < 0 && left < 0 {
 			return fmt.Errorf("%s: %w", t.kind, errNegative)
+		}
+		if !main {
+			continue
+		}
+		if err := p.tellBalance(tx, t, l, left); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// netLegs adds up the legs of each account, in the order of their first appearance.
+func netLegs(legs []leg) (net []leg) {
+	for _, l := range legs {
+		if i := slices.IndexFunc(net, func(n leg) bool { return n.account == l.account }); i >= 0 {
+			net[i].amount += l.amount
+		} else {
+			net = append(net, l)
+		}
+	}
+	return net
 }
 
 func ofPerson(account string) bool {
@@ -92,12 +113,16 @@ func balance(tx *Tx, account string) (wallet.Fen, error) {
 	return wallet.Fen(sum), err
 }
 
-// hold reserves amount and fee of a granted order.
+// hold reserves amount and fee of a granted order, and charges the fee.
 func (p *Platform) hold(tx *Tx, o *order) error {
 	total := o.amount + o.fee
-	return p.post(tx, transfer{kind: "load-hold", order: o.id, legs: []leg{
+	err := p.post(tx, transfer{kind: postingLoadHold, order: o.id, legs: []leg{
 		{mainAccount(o.user), -total}, {heldAccount(o.user), total},
 	}})
+	if err != nil {
+		return err
+	}
+	return p.chargeAnew(tx, o)
 }
 
 // postLoaded moves the held money to the purse float and the fee to income.
@@ -110,9 +135,13 @@ func (p *Platform) postLoaded(tx *Tx, o *order) error {
 // releaseHold gives amount and fee back to the payer's main account.
 func (p *Platform) releaseHold(tx *Tx, o *order) error {
 	total := o.amount + o.fee
-	return p.post(tx, transfer{kind: "load-void", order: o.id, legs: []leg{
+	err := p.post(tx, transfer{kind: "load-void", order: o.id, legs: []leg{
 		{heldAccount(o.user), -total}, {mainAccount(o.user), total},
 	}})
+	if err != nil {
+		return err
+	}
+	return p.uncharge(tx, o)
 }
 
 // holdAgain reserves the money of an order that a restore lost, or that turned out
@@ -128,10 +157,17 @@ func (p *Platform) holdAgain(tx *Tx, o *order, fromPerson bool) error {
 		}
 		covered = min(main, total)
 	}
-	return p.post(tx, transfer{kind: "recovery", order: o.id, legs: []leg{
+	err := p.post(tx, transfer{kind: "recovery", order: o.id, legs: []leg{
 		{mainAccount(o.user), -covered}, {accountRecovery, covered - total}, {heldAccount(o.user), total},
 	}})
+	if err != nil {
+		return err
+	}
+	return p.charge(tx, o)
 }
+
+// postingLoadHold reserves the money of a top-up.
+const postingLoadHold = "load-hold"
 
 // The transfers that take value off a card.
 const (

@@ -15,7 +15,7 @@ import (
 func limited(t *testing.T, change func(*api.Policy)) *world {
 	policy := DefaultPolicy()
 	change(&policy)
-	return newWorld(t, func(config *Config) { config.Policy = &policy })
+	return newWorld(t, func(config *Config) { config.Policy, config.HashCost = &policy, HashCost{MemoryKiB: 64, Passes: 1} })
 }
 
 // otherSerial is a second card of the same person.
@@ -70,7 +70,7 @@ func TestPlatform_DaySumsForgetOnlyWhatWasVoided(t *testing.T) {
 // The main account must cover the fee as well, to the fen.
 func TestPlatform_MainAccountCoversTheFee(t *testing.T) {
 	w := limited(t, func(policy *api.Policy) {
-		policy.FeeFen = 100
+		policy.Fees = api.FlatFee(100)
 		policy.Limits = api.Limits{PurseCap: 1000000, LoadMin: 1, LoadMax: 1000000}
 	})
 	k, c := w.card(serial, virtualcard.Spec{}), w.teller(testPhone)

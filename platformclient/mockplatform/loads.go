@@ -1,19 +1,20 @@
 package mockplatform
 
 import (
-	"crypto/subtle"
+	"errors"
 	"net/http"
 	"slices"
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform/rules"
+	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
 
 // payTries is how many wrong payment passwords a business day allows.
 const payTries = 3
 
-// The account states in which money may leave by a load (§2.15).
+// accountNormal is the state of an account that a demo seeds.
 const accountNormal = "NORMAL"
 
 // requestLoad is POST /v1/loads: one request, one transaction, one answer. Either
@@ -79,6 +80,9 @@ func (p *Platform) decideLoad(tx *Tx, load *loading) (reply, error) {
 	if err := p.audit(tx, c.sender.user, "load-declined", c.key, found.code); err != nil {
 		return reply{}, err
 	}
+	if err := p.noteDecline(tx, c.sender.user, c.sender.device, found.code); err != nil {
+		return reply{}, err
+	}
 	if found.code == api.CodeTIDUsed || found.code == api.CodeLeaseInvalid {
 		return answer, nil
 	}
@@ -113,7 +117,8 @@ type loading struct {
 // proved on the way (floor, random, opening balance) is kept either way.
 func (l *loading) check() (*refusal, error) {
 	for _, step := range []func() (*refusal, error){
-		l.checkAccount, l.checkService, l.checkCard, l.checkAnswers, l.checkMAC1, l.checkCounter, l.checkLimits, l.checkPassword, l.checkBalance,
+		l.checkAccount, l.checkService, l.checkCard, l.checkAnswers, l.checkMAC1, l.checkCounter, // what the request is
+		l.checkLimits, l.checkLists, l.checkVelocity, l.checkShadow, l.checkPassword, l.checkBalance, // whether it may
 	} {
 		if found, err := step(); err != nil || found != nil {
 			return found, err
@@ -126,19 +131,22 @@ func (l *loading) checkAccount() (found *refusal, err error) {
 	if l.account, err = findAccount(l.tx, "user", l.c.sender.user); err != nil {
 		return nil, err
 	}
+	if found, err := l.p.accountRefusal(l.tx, l.account, actLoad); err != nil || found != nil {
+		return found, err
+	}
 	switch {
-	case l.account == nil || l.account.state != accountNormal:
-		return refuse(api.CodeAccountState), nil
 	case l.request.Source != "main":
 		return refuse(api.CodeSourceRefused), nil
-	case l.request.Fee != l.p.policy.FeeFen:
+	case l.request.Fee != l.p.policy.LoadFee(l.request.Source, l.request.Amount):
 		return refuse(api.CodeFeeChanged), nil
 	}
 	// After a restore, money waits for the touch of a card whose lost loads are known.
 	var other string
 	waiting, err := l.tx.row(`SELECT asn FROM cards WHERE user = ? AND state = ?`, []any{l.account.id, cardRecover}, &other)
 	if err == nil && waiting {
-		return refuse(api.CodeCardState), nil
+		found := refuse(api.CodeCardState)
+		found.state.Standing = cardRecover
+		return found, nil
 	}
 	return nil, err
 }
@@ -156,13 +164,34 @@ func (l *loading) checkCard() (found *refusal, err error) {
 	if l.card, err = findCard(l.tx, l.request.Card.ASN); err != nil {
 		return nil, err
 	}
-	if l.card == nil || l.card.user != l.account.id || l.card.state != cardActive || l.card.grey {
-		return refuse(api.CodeCardState), nil
+	if found, err := l.p.cardRefusal(l.tx, l.card, l.account.id, actLoad); err != nil || found != nil {
+		return found, errors.Join(err, l.lookAtReplaced())
 	}
 	if l.card.typeRefused || l.p.profileRefused(l.request.Card.Profile) || l.p.profileRefused(l.card.profile) {
 		return refuse(api.CodeCardTypeRefused), nil
 	}
 	return nil, nil
+}
+
+// lookAtReplaced compares what a replaced card holds with the books, where its balance
+// has moved already: value that is found on it was spent twice, and people must know.
+func (l *loading) lookAtReplaced() error {
+	if l.card == nil || l.card.state != string(states.Replaced) {
+		return nil
+	}
+	asn, answer, ok := readOpen(&l.request.Open)
+	if !ok || asn != l.card.asn || l.request.Open.Amount != l.request.Amount {
+		return nil
+	}
+	l.answer = answer
+	good, err := l.p.hsm.verifyMAC1(l.tx, l.card.asn, l.sent(), l.answer)
+	if err != nil || !good {
+		return err
+	}
+	if err := l.p.compareReplaced(l.tx, l.card, answer.balance); err != nil {
+		return err
+	}
+	return saveCard(l.tx, l.card)
 }
 
 // profileRefused tells whether a kind of card may not be loaded. A card that is
@@ -232,19 +261,17 @@ func (l *loading) checkCounter() (*refusal, error) {
 	case code == api.CodePendingLoad:
 		pending, err := openOrder(l.tx, open)
 		return &refusal{code: code, state: wallet.OrderState{Pending: &pending}}, err
-	case code == "" && l.card.state != cardActive:
-		return refuse(api.CodeCardState), nil
-	}
-	if code == "" {
-		return nil, nil
+	case code == "":
+		return l.p.cardRefusal(l.tx, l.card, l.account.id, actLoad) // the comparison may have changed it
 	}
 	return refuse(code), nil
 }
 
-func (l *loading) checkLimits() (*refusal, error) {
+// makeOrder is what the grant will enter, once everything has passed.
+func (l *loading) makeOrder() error {
 	id, err := l.p.newOrderID(l.tx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	profile := l.card.profile
 	if asked, _ := profileNamed(l.request.Card.Profile); profile == "" || asked.sharedCounter {
@@ -255,7 +282,7 @@ func (l *loading) checkLimits() (*refusal, error) {
 		keyIndex: l.request.Card.KeyIndex, amount: l.request.Amount, fee: l.request.Fee, source: l.request.Source,
 		state: wallet.StateGranted, attempt: 1, probeEpoch: l.p.epoch, created: l.p.now(),
 	}
-	return l.p.checkLimits(l.tx, l.order, l.answer.balance)
+	return nil
 }
 
 // openedSeal is what a payment seal held.
@@ -270,38 +297,9 @@ func (p *Platform) openPayment(core api.OrderCore, seal []byte) openedSeal {
 	return openedSeal{digits: digits, opened: err == nil}
 }
 
-// checkPassword compares the six digits. The third wrong try locks until the next
-// business day.
+// checkPassword compares the payment password of the request.
 func (l *loading) checkPassword() (*refusal, error) {
-	now := l.p.now()
-	today, wrongs := businessDay(now), l.account.payWrongs
-	if l.account.payWrongDay != today {
-		wrongs = 0
-	}
-	if wrongs >= payTries {
-		return lockedUntil(l.p), nil
-	}
-	if !l.password.opened {
-		// A seal of another order tests no password, and costs no try.
-		return refuse(api.CodeDeclined), nil
-	}
-	if subtle.ConstantTimeCompare(l.p.peppered("payment", l.account.paySalt, l.password.digits), l.account.payMAC) == 1 {
-		if l.account.payWrongs == 0 {
-			return nil, nil
-		}
-		return nil, l.tx.exec(`UPDATE users SET pay_wrongs = 0, pay_wrong_day = '' WHERE user = ?`, l.account.id)
-	}
-	wrongs++
-	if err := l.tx.exec(`UPDATE users SET pay_wrongs = ?, pay_wrong_day = ? WHERE user = ?`, wrongs, today, l.account.id); err != nil {
-		return nil, err
-	}
-	left := payTries - wrongs
-	found := &refusal{code: api.CodePasswordWrong, state: wallet.OrderState{WrongsLeft: &left}}
-	if left == 0 {
-		reset := nextDay(now)
-		found.state.RetryAfter = &reset
-	}
-	return found, nil
+	return l.p.judgePassword(l.tx, l.account, l.password)
 }
 
 func lockedUntil(p *Platform) *refusal {

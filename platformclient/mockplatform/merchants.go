@@ -231,15 +231,19 @@ func requestUnload(c *call) (reply, error) {
 			answer = kept.replay(hash)
 			return nil
 		}
-		if code, err := c.unloadRefused(tx, request); err != nil || code != "" {
-			answer = failure(statusOf(code), code, refusalText(code))
+		if refused, err := c.unloadRefused(tx, request); err != nil || refused != nil {
+			answer = deref(refused)
 			return err
 		}
 		k, err := findCard(tx, request.ASN)
 		if err != nil {
 			return err
 		}
-		if k == nil || k.user != c.sender.user || k.state != cardActive || k.opening == nil {
+		if refused, err := c.p.cardFailure(tx, k, c.sender.user, actCreditIn); err != nil || refused != nil {
+			answer = deref(refused)
+			return err
+		}
+		if k.opening == nil {
 			answer = failure(http.StatusForbidden, api.CodeCardState, "the balance of this card cannot be returned in its present state")
 			return nil
 		}
@@ -260,13 +264,20 @@ func requestUnload(c *call) (reply, error) {
 	return answer, err
 }
 
-// unloadRefused is moneyRefused for a return of balance.
-func (c *call) unloadRefused(tx *Tx, request api.UnloadRequest) (string, error) {
+// unloadRefused asks the account's state and moneyRefused about a return of balance.
+func (c *call) unloadRefused(tx *Tx, request api.UnloadRequest) (*reply, error) {
 	holder, err := findAccount(tx, "user", c.sender.user)
-	if err != nil || holder == nil {
-		return "", err
+	if err != nil {
+		return nil, err
 	}
-	return c.p.moneyRefused(tx, holder.phone, request.CompanionSN, c.sender.thumbprint)
+	if refused, err := c.p.accountFailure(tx, holder, actCreditIn); err != nil || refused != nil {
+		return refused, err
+	}
+	code, err := c.p.moneyRefused(tx, holder.phone, request.CompanionSN, c.sender.thumbprint)
+	if err != nil || code == "" {
+		return nil, err
+	}
+	return refused(statusOf(code), code, refusalText(code)), nil
 }
 
 // authMerchant wants a request that a registered merchant signed. sender.user is the

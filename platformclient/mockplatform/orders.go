@@ -53,7 +53,16 @@ func scanOrder(scan func(...any) error) (*order, error) {
 
 // findOrders lists the orders that fit a condition, newest first.
 func findOrders(tx *Tx, where string, args ...any) (orders []*order, err error) {
-	err = tx.each(`SELECT `+orderColumns+` FROM orders WHERE `+where+` ORDER BY created DESC, id DESC`, args, func(rows *sql.Rows) error {
+	return someOrders(tx, where, -1, args...)
+}
+
+// someOrders lists no more than limit of them; -1: all.
+func someOrders(tx *Tx, where string, limit int, args ...any) (orders []*order, err error) {
+	query := `SELECT ` + orderColumns + ` FROM orders WHERE ` + where + ` ORDER BY created DESC, id DESC`
+	if limit >= 0 {
+		query, args = query+` LIMIT ?`, append(args, limit)
+	}
+	err = tx.each(query, args, func(rows *sql.Rows) error {
 		o, err := scanOrder(rows.Scan)
 		orders = append(orders, o)
 		return err
@@ -256,32 +265,4 @@ func concerns(tx *Tx, o *order, user string) (bool, error) {
 	}
 	var found int
 	return tx.row(`SELECT 1 FROM cards WHERE asn = ? AND user = ?`, []any{o.asn.String(), user}, &found)
-}
-
-func listLoads(c *call) (reply, error) {
-	list := api.Orders{Orders: []api.Order{}}
-	err := c.p.store.View(c.ctx, func(tx *Tx) error {
-		orders, err := findOrders(tx, `user = ?`, c.sender.user)
-		if err != nil {
-			return err
-		}
-		for _, o := range orders {
-			line := api.Order{
-				Order: o.id, Key: o.key, Kind: "load", State: o.state, ASN: o.asn, Amount: o.amount, Fee: o.fee,
-				Created: o.created, Attempt: o.attempt, Evidence: o.evidence,
-			}
-			if len(o.receipt) > 0 {
-				line.ReceiptBody = &wallet.Receipt{}
-				if err := json.Unmarshal(o.receipt, line.ReceiptBody); err != nil {
-					return err
-				}
-			}
-			list.Orders = append(list.Orders, line)
-		}
-		return nil
-	})
-	if err != nil {
-		return reply{}, err
-	}
-	return success(list)
 }

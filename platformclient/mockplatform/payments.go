@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/mockplatform/rules"
+	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
 
@@ -126,11 +128,32 @@ func (y *paying) check() (*purchaseRefusal, error) {
 }
 
 func (y *paying) checkAccount() (found *purchaseRefusal, err error) {
-	y.account, err = findAccount(y.tx, "user", y.c.sender.user)
-	if err == nil && (y.account == nil || y.account.state != accountNormal) {
-		found = refusePurchase(api.CodeAccountState)
+	if y.account, err = findAccount(y.tx, "user", y.c.sender.user); err != nil {
+		return nil, err
 	}
-	return found, err
+	act, err := y.act()
+	if err != nil {
+		return nil, err
+	}
+	return asPurchaseRefusal(y.p.accountRefusal(y.tx, y.account, act))
+}
+
+// act is what the purchase is to account and card: a return of balance brings money
+// into the main account.
+func (y *paying) act() (states.Act, error) {
+	o, err := findMerchantOrder(y.tx, y.request.MerchantOrder)
+	if err == nil && o != nil && o.unload {
+		return actCreditIn, nil
+	}
+	return actPay, err
+}
+
+// asPurchaseRefusal turns the refusal of a state into that of a purchase.
+func asPurchaseRefusal(found *refusal, err error) (*purchaseRefusal, error) {
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return &purchaseRefusal{found.code, wallet.PurchaseStatement{Standing: found.state.Standing, RetryAfter: found.state.RetryAfter}}, nil
 }
 
 // checkService looks at what staff has closed or bound.
@@ -148,13 +171,17 @@ func (y *paying) checkCard() (found *purchaseRefusal, err error) {
 	if y.card, err = findCard(y.tx, y.request.Card.ASN); err != nil {
 		return nil, err
 	}
-	if y.card == nil || y.card.user != y.account.id || y.card.state != cardActive {
-		return refusePurchase(api.CodeCardState), nil
+	if found, err := asPurchaseRefusal(y.p.cardRefusal(y.tx, y.card, y.account.id, actPay)); err != nil || found != nil {
+		return found, err
 	}
 	if _, known := profileNamed(y.request.Card.Profile); !known || y.card.typeRefused {
 		return refusePurchase(api.CodeCardTypeRefused), nil
 	}
-	return nil, nil
+	listed, err := y.p.listRefusal(y.tx, rules.UsePurchase, y.account.id, y.c.sender.device, y.card)
+	if err != nil || listed == nil {
+		return nil, err
+	}
+	return &purchaseRefusal{listed.code, wallet.PurchaseStatement{RetryAfter: listed.state.RetryAfter}}, nil
 }
 
 // checkOpen: a load that is not settled would hide a debit, and a second purchase

@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"walletcompanion/platformclient/api"
+
 	"walletcompanion/wallet"
 	"walletcompanion/wallet/virtualcard"
 )
@@ -37,6 +39,7 @@ func TestPurchase_AnyLifeKeepsTheBooks(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
 		policy := DefaultPolicy()
 		policy.Limits.CardDayCount, policy.Limits.CardDaySum, policy.Limits.AccountDaySum = 0, 0, 0
+		policy.Limits.Velocity = api.Velocity{} // one device sees every card
 		c.Policy = &policy
 	})
 	require.NoError(t, w.p.Seed(t.Context(), testPhone, 1_000_000_00, nil, ""))

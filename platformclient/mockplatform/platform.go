@@ -5,8 +5,10 @@
 //
 // It is split by the nouns of the business: keys, hsm, store, ledger, audit,
 // idempotency, session, cards, loads, attempts, limits, restore, merchants,
-// callbacks, purchases, debits, uploads, staff. What evidence
-// proves is decided in the sub-package rules, by pure functions.
+// callbacks, purchases, debits, uploads, fundings, vouchers, banks, staff, states of
+// accounts and cards, replacements, clock, registration, passwords, devices, sms, outbox. What evidence proves is decided in the
+// sub-package rules, and what a state permits and where an event leads in states, by pure
+// functions and tables.
 package mockplatform
 
 import (
@@ -30,6 +32,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/bankapi"
 	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
 )
@@ -62,6 +65,15 @@ type Config struct {
 	// Callbacks carries what merchants are told; nil: the network.
 	Callbacks http.RoundTripper
 
+	// Bank finds the bank when it is first needed, and again when it has gone; nil: there
+	// is none. BankTransport carries what it is asked; nil: the network.
+	Bank          func(context.Context) (bankapi.Partner, error)
+	BankTransport func(bankapi.Partner) http.RoundTripper
+	// SMS carries messages to telephones; nil: nobody does. A demo shows them instead,
+	// any other platform has then no codes by SMS.
+	SMS       SMSChannel
+	SMSLimits SMSLimits
+
 	// HashCost of new and known passwords; the zero value is DefaultHashCost. It
 	// belongs to the directory: hashes of another cost do not fit. Only tests whose
 	// passwords protect nothing take less.
@@ -71,26 +83,32 @@ type Config struct {
 // Platform is a reference platform over one directory. Several processes may open
 // the same directory; nothing but keys is kept in memory.
 type Platform struct {
-	config  Config
-	policy  api.Policy
-	store   Store
-	lock    *flock.Flock
-	secrets *secrets
-	sealer  sealer
-	hsm     *hsm
-	signers [2]ed25519.PrivateKey
-	scripts []wallet.Signed // published, signed once
-	sealKey hpke.PrivateKey
-	hashing chan struct{} // two Argon2id at a time
-	work    *gate         // of all requests but
-	logins  *gate         // those that hash passwords
-	senders *senderLimit
-	handler http.Handler
-	listed  []Route       // what handler serves
-	paid    chan struct{} // wakes the delivery of callbacks
-	epoch   int           // only a restore raises it, and that needs the directory for itself
+	config   Config
+	policy   api.Policy
+	store    Store
+	lock     *flock.Flock
+	secrets  *secrets
+	sealer   sealer
+	hsm      *hsm
+	signers  [2]ed25519.PrivateKey
+	scripts  []wallet.Signed // published, signed once
+	sealKey  hpke.PrivateKey
+	hashing  chan struct{} // two Argon2id at a time
+	work     *gate         // of all requests but
+	logins   *gate         // those that hash passwords
+	senders  *senderLimit  // of evidence without a session
+	visitors *senderLimit  // of what needs no account
+	handler  http.Handler
+	listed   []Route                  // what handler serves
+	paid     chan struct{}            // wakes the delivery of callbacks
+	queued   chan struct{}            // wakes the delivery of messages
+	carried  bool                     // messages wait for a channel
+	sources  map[string]fundingSource // of money that persons ask for, by kind
+	banks    bankLink
+	epoch    int // only a restore raises it, and that needs the directory for itself
 
-	sumsFrom time.Time // from when on uploads that the last restore lost are in the books again
+	clock    *demoClock // of a demo, which can be moved
+	sumsFrom time.Time  // from when on uploads that the last restore lost are in the books again
 
 	mu  sync.Mutex // guards random and url
 	url string
@@ -103,7 +121,12 @@ func DefaultPolicy() api.Policy {
 		Limits: api.Limits{
 			PurseCap: 100000, LoadMin: 1000, LoadMax: 50000,
 			CardDayCount: 5, CardDaySum: 100000, AccountDaySum: 500000,
+			PurseCapNamed: 500000, AccountDaySumOne: 100000, WeakLifeSum: 100000, NewDeviceSum: 20000, NewDeviceS: 24 * 60 * 60,
+			Velocity: api.Velocity{Declines: 3, DeclineWindowS: 10 * 60, DeviceCards: 3, WatchS: 24 * 60 * 60, GreyS: 30 * 24 * 60 * 60},
 		},
+		Fees: api.FeeTable{Version: 1, Rows: []api.FeeRow{
+			{Event: api.FeeEventLoad, Source: "main"}, {Event: api.FeeEventLoad, Source: "bank"}, {Event: api.FeeEventLoad, Source: "voucher"},
+		}},
 		LoadRefuse: []string{profileShanghai},
 	}
 }
@@ -126,17 +149,19 @@ func Open(config Config) (*Platform, error) {
 	if config.HashCost == (HashCost{}) {
 		config.HashCost = DefaultHashCost()
 	}
-	p := &Platform{config: config, policy: DefaultPolicy(), senders: newSenderLimit(), paid: make(chan struct{}, 1)}
+	p := &Platform{config: config, policy: DefaultPolicy(), senders: newSenderLimit(), visitors: newSenderLimit(), paid: make(chan struct{}, 1),
+		queued: make(chan struct{}, 1)}
 	if config.AtOnce <= 0 {
 		config.AtOnce = defaultAtOnce
 	}
 	p.hashing, p.work, p.logins = make(chan struct{}, 2), newGate(config.AtOnce), newGate(loginsAtOnce)
-	if config.Policy != nil {
-		p.policy = *config.Policy
-	}
 	var err error
 	if p.secrets, p.sealer, err = loadSecrets(config.Dir, config.Demo); err != nil {
 		return nil, err
+	}
+	p.clock = &demoClock{}
+	if p.secrets.Demo {
+		p.clock.file = filepath.Join(config.Dir, fileClock)
 	}
 	if p.hsm, err = newHSM(p.secrets, p.sealer); err != nil {
 		return nil, err
@@ -154,11 +179,19 @@ func Open(config Config) (*Platform, error) {
 	if p.store, err = openStore(context.Background(), filepath.Join(config.Dir, fileDatabase)); err != nil {
 		return nil, errors.Join(err, p.lock.Unlock())
 	}
+	p.sources = p.fundingSources()
+	p.banks.open, p.banks.transport = config.Bank, config.BankTransport
+	if err := p.loadPolicy(context.Background()); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	p.handler = p.routes()
 	if p.scripts, err = p.signScripts(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	if err = p.store.View(context.Background(), func(tx *Tx) (err error) { p.epoch, err = readEpoch(tx); return err }); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	if err := p.openOutbox(context.Background()); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	if err := p.waitForUploads(context.Background()); err != nil {
@@ -214,7 +247,9 @@ func (p *Platform) signerKeys() wallet.SignerKeys {
 }
 
 // now is the platform's clock in UTC, in whole milliseconds as stored.
-func (p *Platform) now() time.Time { return p.config.Now().UTC().Truncate(time.Millisecond) }
+func (p *Platform) now() time.Time {
+	return p.config.Now().Add(p.clock.offset()).UTC().Truncate(time.Millisecond)
+}
 
 // draw reads from the injected random source, which need not be safe for several
 // callers at once.
@@ -266,17 +301,13 @@ func setMeta(tx *Tx, name, value string) error {
 	return tx.exec(`INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
 }
 
-// shanghai is the zone of business days and of card times. It has had no summer
-// time since 1991, so that no zone file is needed.
-var shanghai = time.FixedZone("Asia/Shanghai", 8*60*60)
+// shanghai is the zone of business days and of card times.
+var shanghai = rules.Shanghai
 
 func businessDay(moment time.Time) string { return moment.In(shanghai).Format("20060102") }
 
 // nextDay is when the business day's limits reset.
-func nextDay(moment time.Time) time.Time {
-	local := moment.In(shanghai)
-	return time.Date(local.Year(), local.Month(), local.Day()+1, 0, 0, 0, 0, shanghai)
-}
+func nextDay(moment time.Time) time.Time { return rules.NextDay(moment) }
 
 // The card profiles that this platform knows, by the names of the purse's own list.
 const (

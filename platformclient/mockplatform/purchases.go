@@ -77,7 +77,16 @@ func scanPurchase(scan func(...any) error) (*purchase, error) {
 
 // findPurchases lists the purchases that fit a condition, newest first.
 func findPurchases(tx *Tx, where string, args ...any) (purchases []*purchase, err error) {
-	err = tx.each(`SELECT `+purchaseColumns+` FROM purchases WHERE `+where+` ORDER BY created DESC, id DESC`, args, func(rows *sql.Rows) error {
+	return somePurchases(tx, where, -1, args...)
+}
+
+// somePurchases lists no more than limit of them; -1: all.
+func somePurchases(tx *Tx, where string, limit int, args ...any) (purchases []*purchase, err error) {
+	query := `SELECT ` + purchaseColumns + ` FROM purchases WHERE ` + where + ` ORDER BY created DESC, id DESC`
+	if limit >= 0 {
+		query, args = query+` LIMIT ?`, append(args, limit)
+	}
+	err = tx.each(query, args, func(rows *sql.Rows) error {
 		b, err := scanPurchase(rows.Scan)
 		purchases = append(purchases, b)
 		return err
@@ -247,28 +256,6 @@ func showPurchase(c *call) (answer reply, err error) {
 		return nil
 	})
 	return answer, err
-}
-
-func listPurchases(c *call) (reply, error) {
-	list := api.Purchases{Purchases: []api.Purchase{}}
-	err := c.p.store.View(c.ctx, func(tx *Tx) error {
-		purchases, err := findPurchases(tx, `user = ?`, c.sender.user)
-		if err != nil {
-			return err
-		}
-		for _, b := range purchases {
-			line, err := c.p.purchaseLine(b, c)
-			if err != nil {
-				return err
-			}
-			list.Purchases = append(list.Purchases, line)
-		}
-		return nil
-	})
-	if err != nil {
-		return reply{}, err
-	}
-	return success(list)
 }
 
 func (p *Platform) purchaseLine(b *purchase, c *call) (api.Purchase, error) {

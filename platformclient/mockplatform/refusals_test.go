@@ -205,7 +205,7 @@ func TestPlatform_UsedTerminalNumberLeavesTheKeyOpen(t *testing.T) {
 
 func TestPlatform_FeeIsHeldPostedAndReturned(t *testing.T) {
 	policy := DefaultPolicy()
-	policy.FeeFen = 50
+	policy.Fees = api.FlatFee(50)
 	w := newWorld(t, func(config *Config) { config.Policy = &policy })
 	k := w.card(serial, virtualcard.Spec{})
 	c := w.teller(testPhone)

@@ -130,7 +130,10 @@ func startEpoch(database string, highest int) (BackupReport, error) {
 	if err != nil {
 		return report, err
 	}
-	p := &Platform{config: Config{Now: time.Now, Random: rand.Reader}, store: store}
+	p := &Platform{
+		config: Config{Now: time.Now, Random: rand.Reader}, store: store,
+		clock: &demoClock{file: filepath.Join(filepath.Dir(database), fileClock)}, // no other platform has the file
+	}
 	err = store.Update(context.Background(), func(tx *Tx) error {
 		restored, err := readEpoch(tx)
 		if err != nil {
@@ -276,7 +279,10 @@ func (p *Platform) rebuildOrder(tx *Tx, k *card, grant wallet.Grant) (*order, er
 	if err := p.insertOrder(tx, o); err != nil {
 		return nil, err
 	}
-	return o, p.holdAgain(tx, o, true)
+	if err := p.holdAgain(tx, o, true); err != nil {
+		return nil, err
+	}
+	return o, p.owedAgain(tx, o.user)
 }
 
 // restoredOn notes from where on the loads of the card may be missing in the books.

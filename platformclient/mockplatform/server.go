@@ -75,6 +75,7 @@ func (p *Platform) Serve(ctx context.Context, listen string) (*Server, error) {
 	go func() { s.done <- s.server.ServeTLS(listener, "", "") }()
 	attending, rest := context.WithCancel(ctx)
 	s.attend.Go(func() { p.attend(attending) })
+	s.attend.Go(func() { p.carry(attending) })
 	stop := context.AfterFunc(ctx, func() { _ = s.server.Close() })
 	s.stop = func() bool { rest(); return stop() }
 	return s, nil

@@ -133,7 +133,7 @@ func TestServer_RealClientTopsUpOverTLS(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, wallet.Fen(495000), account.Main)
 	require.Equal(t, wallet.Fen(5000), account.LoadedToday)
-	statement, err := client.Statement(t.Context(), time.Time{}, time.Time{}, "")
+	statement, err := client.FindStatement(t.Context(), api.Selection{})
 	require.NoError(t, err)
 	require.Equal(t, wallet.Fen(495000), statement.Lines[0].Balance)
 	require.Equal(t, "load-hold", statement.Lines[0].Type)

@@ -20,14 +20,11 @@ import (
 )
 
 const (
-	minVersion      = "0.0.0"
-	maxDevices      = 3
-	loginFails      = 5
-	loginLock       = 30 * time.Minute
-	smsLife         = 5 * time.Minute
-	smsTries        = 5
-	smsResendAfterS = 60
-	policyLife      = 7 * 24 * time.Hour
+	minVersion = "0.0.0"
+	maxDevices = 3
+	loginFails = 5
+	loginLock  = 30 * time.Minute
+	policyLife = 7 * 24 * time.Hour
 )
 
 // HashCost is what one password hash with Argon2id costs.
@@ -71,63 +68,18 @@ func hello(c *call) (reply, error) {
 	return success(greeting)
 }
 
-// sendSMSCode makes a code. A demo has no telephone network: its code is the one
-// that stands in the platform profile. A new code voids the former one.
-func sendSMSCode(c *call) (reply, error) {
-	var request api.SMSRequest
-	if refusal := c.decode(&request); refusal != nil {
-		return *refusal, nil
-	}
-	if !c.p.secrets.Demo {
-		return failure(http.StatusServiceUnavailable, api.CodeServiceClosed, "this platform has no channel for SMS"), nil
-	}
-	if request.Phone == "" || request.Purpose == "" {
-		return failure(http.StatusBadRequest, api.CodeBadRequest, "phone and purpose are needed"), nil
-	}
-	sent := api.SMSSent{CodeID: c.p.newID("S"), ResendAfterS: smsResendAfterS}
-	err := c.update(func(tx *Tx) error {
-		if err := tx.exec(`UPDATE sms_codes SET used = 1 WHERE phone = ? AND purpose = ?`, request.Phone, request.Purpose); err != nil {
-			return err
-		}
-		return tx.exec(`INSERT INTO sms_codes (id, phone, purpose, mac, sent) VALUES (?, ?, ?, ?, ?)`, sent.CodeID, request.Phone,
-			request.Purpose, c.p.peppered("sms", []byte(sent.CodeID), c.p.secrets.Credentials.SMSCode), c.p.now().UnixMilli())
-	})
-	if err != nil {
-		return reply{}, err
-	}
-	return success(sent)
-}
-
-// useSMSCode checks a code once; wrong tries are counted.
-func (p *Platform) useSMSCode(tx *Tx, phone, purpose string, code api.SMSCode) (bool, error) {
-	var mac []byte
-	var sent int64
-	found, err := tx.row(`SELECT mac, sent FROM sms_codes WHERE id = ? AND phone = ? AND purpose = ? AND used = 0 AND tries < ?`,
-		[]any{code.CodeID, phone, purpose, smsTries}, &mac, &sent)
-	if err != nil || !found || p.now().Sub(time.UnixMilli(sent)) > smsLife {
-		return false, err
-	}
-	if subtle.ConstantTimeCompare(mac, p.peppered("sms", []byte(code.CodeID), code.Code)) != 1 {
-		return false, tx.exec(`UPDATE sms_codes SET tries = tries + 1 WHERE id = ?`, code.CodeID)
-	}
-	return true, tx.exec(`UPDATE sms_codes SET used = 1 WHERE id = ?`, code.CodeID)
-}
-
 // enrolDevice binds the key that signs this request to a phone number.
 func enrolDevice(c *call) (reply, error) {
 	var request api.DeviceRequest
 	if refusal := c.decode(&request); refusal != nil {
 		return *refusal, nil
 	}
-	if len(request.DeviceKey) != ed25519.PublicKeySize {
-		return failure(http.StatusBadRequest, api.CodeBadRequest, "the device key has another form"), nil
+	if !validDeviceName(request.DeviceName) {
+		return failure(http.StatusBadRequest, api.CodeBadRequest, "the name of the computer has 1 to 64 characters"), nil
 	}
-	public := ed25519.PublicKey(request.DeviceKey)
-	if refusal, err := c.verify(func(string) (ed25519.PublicKey, error) { return public, nil }); err != nil || refusal != nil {
-		if refusal != nil {
-			return *refusal, err
-		}
-		return reply{}, err
+	public, refusal, err := c.bringsKey(request.DeviceKey)
+	if err != nil || refusal != nil {
+		return deref(refusal), err
 	}
 	user, refusal, err := c.checkLogin(request.Phone, request.LoginPWSeal)
 	if err != nil || refusal != nil {
@@ -137,50 +89,66 @@ func enrolDevice(c *call) (reply, error) {
 		return reply{}, err
 	}
 	var answer reply
-	err = c.update(func(tx *Tx) error {
-		good, err := c.p.useSMSCode(tx, request.Phone, "device", request.SMS)
-		if err != nil {
-			return err
-		}
-		if !good {
-			answer = failure(http.StatusForbidden, api.CodeSMSCodeWrong, "the SMS code is not right")
-			return nil
-		}
-		if fits, err := companionFits(tx, user.phone, request.CompanionSN, c.sender.thumbprint); err != nil || !fits {
-			answer = refuseCompanion(request.CompanionSN, c.sender.thumbprint)
-			return err
-		}
-		enrolled, err := c.p.addDevice(tx, user.id, request, public)
-		if err != nil {
-			return err
-		}
-		answer, err = success(enrolled)
+	err = c.update(func(tx *Tx) (err error) {
+		answer, err = c.once(tx, "device "+c.sender.thumbprint, func() (reply, bool, error) { return c.enrol(tx, user, request, public) })
 		return err
 	})
 	return answer, err
 }
 
+// enrol is the part of enrolDevice that changes something.
+func (c *call) enrol(tx *Tx, user *account, request api.DeviceRequest, public ed25519.PublicKey) (reply, bool, error) {
+	good, err := c.p.useSMSCode(tx, request.Phone, api.PurposeDevice, request.SMS)
+	if err != nil || !good {
+		return failure(http.StatusForbidden, api.CodeSMSCodeWrong, "the SMS code is not right"), true, err
+	}
+	if fits, err := companionFits(tx, user.phone, request.CompanionSN, c.sender.thumbprint); err != nil || !fits {
+		return refuseCompanion(request.CompanionSN, c.sender.thumbprint), true, err
+	}
+	if err := c.p.strongLogin(tx, user); err != nil {
+		return reply{}, false, err
+	}
+	enrolled, err := c.p.addDevice(tx, user.id, request, public)
+	if err != nil {
+		return reply{}, false, err
+	}
+	replaced, err := deviceNamed(tx, enrolled.Replaced)
+	if err != nil {
+		return reply{}, false, err
+	}
+	if err := c.p.tell(tx, user.id, api.NoticeDeviceAdded, api.MessageFacts{Device: request.DeviceName, Replaced: replaced}); err != nil {
+		return reply{}, false, err
+	}
+	answer, err := success(enrolled)
+	return answer, true, err
+}
+
 // addDevice enrols a key. A fourth device replaces the one that was idle longest;
 // a key that is enrolled already is only renewed, which also ends a suspicion of
-// cloning.
+// cloning. A key that comes from another account, or that was revoked, counts as new.
 func (p *Platform) addDevice(tx *Tx, user string, request api.DeviceRequest, public ed25519.PublicKey) (api.DeviceAnswer, error) {
 	var answer api.DeviceAnswer
 	now, thumbprint := p.now().UnixMilli(), api.Thumbprint(public)
-	var owner string
-	known, err := tx.row(`SELECT device, user FROM devices WHERE thumbprint = ?`, []any{thumbprint}, &answer.Device, &owner)
+	var owner, state string
+	var enrolled int64
+	known, err := tx.row(`SELECT device, user, state, enrolled FROM devices WHERE thumbprint = ?`, []any{thumbprint},
+		&answer.Device, &owner, &state, &enrolled)
 	if err != nil {
 		return answer, err
 	}
 	if known {
 		if owner != user {
-			err = tx.exec(`DELETE FROM tokens WHERE device = ?`, answer.Device)
+			err = p.takeDevice(tx, answer.Device, owner)
+		}
+		if owner != user || state == api.DeviceRevoked || state == stateReplaced {
+			enrolled = now
 		}
 		if err == nil {
 			err = tx.exec(`DELETE FROM device_journals WHERE device = ?`, answer.Device)
 		}
 		if err == nil {
-			err = tx.exec(`UPDATE devices SET user = ?, name = ?, state = ?, last_used = ? WHERE device = ?`,
-				user, request.DeviceName, stateActive, now, answer.Device)
+			err = tx.exec(`UPDATE devices SET user = ?, name = ?, state = ?, enrolled = ?, last_used = ? WHERE device = ?`,
+				user, request.DeviceName, stateActive, enrolled, now, answer.Device)
 		}
 	} else {
 		answer.Device = p.newID("D")
@@ -194,6 +162,24 @@ func (p *Platform) addDevice(tx *Tx, user string, request api.DeviceRequest, pub
 		return answer, err
 	}
 	return answer, p.audit(tx, user, "device-enrolled", answer.Device, answer.Replaced)
+}
+
+// takeDevice ends what a key has with the account that it leaves for another one.
+func (p *Platform) takeDevice(tx *Tx, device, owner string) error {
+	if err := tx.exec(`DELETE FROM tokens WHERE device = ?`, device); err != nil {
+		return err
+	}
+	name, err := deviceNamed(tx, device)
+	if err != nil {
+		return err
+	}
+	return p.tell(tx, owner, api.NoticeDeviceRevoked, api.MessageFacts{Device: name})
+}
+
+// deviceNamed is the name that people gave a device; "" where there is none.
+func deviceNamed(tx *Tx, device string) (name string, err error) {
+	_, err = tx.row(`SELECT name FROM devices WHERE device = ?`, []any{device}, &name)
+	return name, err
 }
 
 func replaceIdleDevice(tx *Tx, user, fresh string) (string, error) {
@@ -239,42 +225,60 @@ func findAccount(tx *Tx, where string, value string) (*account, error) {
 	return a, nil
 }
 
-// checkLogin opens the seal and compares the password outside of any transaction,
-// since Argon2id takes its time; the counters are written in one of their own.
+// checkLogin opens the seal of a login and compares the password.
 func (c *call) checkLogin(phone string, seal []byte) (*account, *reply, error) {
-	wrong := refused(http.StatusForbidden, api.CodePasswordWrong, "phone number or password is not right")
 	password, err := api.OpenLogin(c.p.sealKey, api.LoginBinding{
 		Route: c.req.URL.Path, Thumbprint: c.sender.thumbprint, Nonce: c.sender.nonce, Phone: phone,
 	}, seal)
 	if err != nil {
-		return nil, wrong, nil
+		return nil, wrongLogin(), nil
 	}
+	return c.comparePassword(phone, password)
+}
+
+func wrongLogin() *reply {
+	return refused(http.StatusForbidden, api.CodeLoginWrong, "phone number or password is not right")
+}
+
+// comparePassword compares a login password outside of any transaction, since Argon2id
+// takes its time; the counters are written in one of their own. The fifth wrong one
+// locks, and is told to the owner.
+func (c *call) comparePassword(phone, password string) (*account, *reply, error) {
 	var found *account
 	if err := c.p.store.View(c.ctx, func(tx *Tx) (err error) { found, err = findAccount(tx, "phone", phone); return err }); err != nil {
 		return nil, nil, err
 	}
 	if found == nil {
 		c.p.hashPassword(password, make([]byte, 16)) // an unknown number takes as long as a known one
-		return nil, wrong, nil
+		return nil, wrongLogin(), nil
 	}
 	if c.p.now().UnixMilli() < found.loginLockedUntil {
-		return nil, refused(http.StatusForbidden, api.CodePasswordLocked, "too many wrong passwords; try again in 30 minutes"), nil
+		return nil, refused(http.StatusForbidden, api.CodeLoginLocked, "too many wrong passwords; try again in 30 minutes"), nil
 	}
 	good := subtle.ConstantTimeCompare(c.p.hashPassword(password, found.loginSalt), found.loginHash) == 1
-	err = c.p.store.Update(c.ctx, func(tx *Tx) error {
+	err := c.p.store.Update(c.ctx, func(tx *Tx) error {
 		if good {
 			return tx.exec(`UPDATE users SET login_fails = 0, login_locked_until = 0 WHERE user = ?`, found.id)
 		}
-		if err := tx.exec(`UPDATE users SET login_fails = login_fails + 1 WHERE user = ?`, found.id); err != nil {
-			return err
-		}
-		return tx.exec(`UPDATE users SET login_fails = 0, login_locked_until = ? WHERE user = ? AND login_fails >= ?`,
-			c.p.now().Add(loginLock).UnixMilli(), found.id, loginFails)
+		return c.p.countWrongLogin(tx, found.id)
 	})
 	if err != nil || !good {
-		return nil, wrong, err
+		return nil, wrongLogin(), err
 	}
 	return found, nil, nil
+}
+
+func (p *Platform) countWrongLogin(tx *Tx, user string) error {
+	if err := tx.exec(`UPDATE users SET login_fails = login_fails + 1 WHERE user = ?`, user); err != nil {
+		return err
+	}
+	until := p.now().Add(loginLock)
+	locked, err := tx.changed(`UPDATE users SET login_fails = 0, login_locked_until = ? WHERE user = ? AND login_fails >= ?`,
+		until.UnixMilli(), user, loginFails)
+	if err != nil || locked == 0 {
+		return err
+	}
+	return p.tell(tx, user, api.NoticeLoginLocked, api.MessageFacts{Until: &until})
 }
 
 func openSession(c *call) (reply, error) {
@@ -327,6 +331,12 @@ func (c *call) grantSession(journal api.JournalMark, refresh []byte) (reply, err
 			answer = failure(http.StatusForbidden, api.CodeJournalConflict, "this profile exists twice; enrol the device again with an SMS code")
 			return nil
 		}
+		if err := c.p.settleTimers(tx, c.sender.user); err != nil {
+			return err
+		}
+		if err := c.p.noteActivity(tx, c.sender.user); err != nil {
+			return err
+		}
 		session, err := c.p.newSession(tx, c.sender)
 		if err != nil {
 			return err
@@ -359,7 +369,18 @@ func (p *Platform) noteJournal(tx *Tx, device string, mark api.JournalMark) (con
 	if err := tx.exec(`DELETE FROM tokens WHERE device = ?`, device); err != nil {
 		return true, err
 	}
+	if err := p.tellSuspected(tx, device); err != nil {
+		return true, err
+	}
 	return true, p.alarm(tx, api.CodeJournalConflict, device)
+}
+
+func (p *Platform) tellSuspected(tx *Tx, device string) error {
+	var user, name string
+	if _, err := tx.row(`SELECT user, name FROM devices WHERE device = ?`, []any{device}, &user, &name); err != nil {
+		return err
+	}
+	return p.tell(tx, user, api.NoticeDeviceSuspected, api.MessageFacts{Device: name})
 }
 
 // journalMark reads the Wallet-Journal header, "seq:hash".

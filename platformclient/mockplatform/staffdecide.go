@@ -9,6 +9,7 @@ import (
 
 	"walletcompanion/platformclient/api"
 	"walletcompanion/platformclient/mockplatform/rules"
+	"walletcompanion/platformclient/mockplatform/states"
 	"walletcompanion/wallet"
 )
 
@@ -68,28 +69,45 @@ func (f *proposal) close(tx *Tx, c *call, state string) error {
 	return tx.exec(`UPDATE proposals SET state = ?, second = ?, closed = ? WHERE id = ?`, state, f.second, c.p.now().UnixMilli(), f.id)
 }
 
-// decided is the order of a proposal, one of the two.
+// decided is what a proposal is about, one of the three.
 type decided struct {
-	load     *order
-	purchase *purchase
+	load        *order
+	purchase    *purchase
+	replacement *replacement
+	facts       replacementFacts // of the replacement
 }
 
 func (p *Platform) findDecided(tx *Tx, id string) (d decided, err error) {
 	if d.load, err = findOrder(tx, `id = ?`, id); err == nil && d.load == nil {
 		d.purchase, err = findPurchase(tx, `id = ?`, id)
 	}
+	if err == nil && d.load == nil && d.purchase == nil {
+		if d.replacement, err = findReplacement(tx, `id = ?`, id); err == nil && d.replacement != nil {
+			d.facts, err = p.replacementFacts(tx, d.replacement)
+		}
+	}
 	return d, err
 }
 
+func (d decided) none() bool { return d.load == nil && d.purchase == nil && d.replacement == nil }
+
 func (d decided) state() string {
-	if d.purchase != nil {
+	switch {
+	case d.purchase != nil:
 		return string(d.purchase.state)
+	case d.load != nil:
+		return string(d.load.state)
+	case d.replacement.closed.IsZero():
+		return replacementWaiting
 	}
-	return string(d.load.state)
+	return replacementMoved
 }
 
 // mark is the hash of everything that evidence, a restore or a decision changes.
 func (d decided) mark(epoch int) []byte {
+	if d.replacement != nil {
+		return d.replacement.mark(d.facts, epoch)
+	}
 	var facts string
 	if b := d.purchase; b != nil {
 		facts = fmt.Sprint(epoch, b.state, b.cause, b.evidence, b.probe, b.probeEpoch, b.wrongs, len(b.tac), b.mac2Seen, b.probed.UnixMilli(), b.balance, b.unexplained, b.amount)
@@ -125,7 +143,7 @@ func proposeDecision(c *call) (reply, error) {
 		if err != nil {
 			return err
 		}
-		if d.load == nil && d.purchase == nil {
+		if d.none() {
 			answer = failure(http.StatusNotFound, api.CodeNotFound, "there is no such order")
 			return nil
 		}
@@ -134,7 +152,7 @@ func proposeDecision(c *call) (reply, error) {
 			return err
 		}
 		if code != "" {
-			answer = failure(statusOf(code), code, refusalText(code))
+			answer = d.refusal(code)
 			return nil
 		}
 		if answer, err = c.propose(tx, d, request); err != nil {
@@ -145,8 +163,31 @@ func proposeDecision(c *call) (reply, error) {
 	return answer, err
 }
 
+// refusal is why nothing is decided; of a replacement it says how long shops have.
+func (d decided) refusal(code string) reply {
+	if code == api.CodeWindowOpen {
+		return standingFailure(code, "", &d.facts.ends)
+	}
+	return failure(statusOf(code), code, refusalText(code))
+}
+
+// mayDecideReplacement asks whether the balance of a lost card may move; ok is false
+// where the proposal is about something else.
+func (p *Platform) mayDecideReplacement(d decided, target string) (code string, ok bool) {
+	switch {
+	case d.replacement == nil:
+		return "", false
+	case target != api.TargetMoved:
+		return api.CodeDecisionRefused, true
+	}
+	return p.mayMove(d.replacement, d.facts), true
+}
+
 // mayPropose asks the rules, as the order will be once its card is out of the way.
 func (c *call) mayPropose(tx *Tx, d decided, request api.StaffDecision) (string, error) {
+	if code, ok := c.p.mayDecideReplacement(d, request.As); ok {
+		return code, nil
+	}
 	facts, err := c.p.staffFacts(tx, d)
 	if err != nil {
 		return "", err
@@ -213,11 +254,24 @@ func (c *call) takeFromCard(tx *Tx, o *order, request api.StaffDecision) error {
 		return err
 	}
 	if o.cause == rules.CauseCardLost {
-		if err := tx.exec(`UPDATE cards SET state = ? WHERE asn = ?`, cardBlack, o.asn.String()); err != nil {
+		if err := c.noteLost(tx, o.asn); err != nil {
 			return err
 		}
 	}
 	return c.act(tx, "load-suspense "+string(o.cause), o.id, request.Reason, before, string(o.state))
+}
+
+// noteLost writes down that a card is lost: it may be loaded no more, and can be replaced.
+// A card that is worse off already stays where it is.
+func (c *call) noteLost(tx *Tx, asn wallet.ASN) error {
+	k, err := findCard(tx, asn)
+	if err != nil || k == nil {
+		return err
+	}
+	if _, err := c.p.tryCard(tx, k, states.CardLossWritten); err != nil {
+		return err
+	}
+	return saveCard(tx, k)
 }
 
 // listProposals is GET /v1/staff/proposals: what waits for a second person.
@@ -256,7 +310,7 @@ func confirmDecision(c *call) (reply, error) {
 			if code == api.CodeProposalStale {
 				err = f.close(tx, c, proposalStale)
 			}
-			return failure(statusOf(code), code, refusalText(code)), err
+			return d.refusal(code), err
 		}
 		before := d.state()
 		if err := c.p.endByStaff(tx, c, d, f.target); err != nil {
@@ -285,6 +339,9 @@ func (c *call) mayConfirm(tx *Tx, f *proposal, d decided) (string, error) {
 		Open: f.state == proposalOpen, Changed: string(d.mark(c.p.epoch)) != string(f.mark),
 	})
 	if code != "" {
+		return code, nil
+	}
+	if code, ok := c.p.mayDecideReplacement(d, f.target); ok {
 		return code, nil
 	}
 	facts, err := c.p.staffFacts(tx, d)
@@ -341,6 +398,9 @@ const evidenceStaff = "staff"
 
 // endByStaff posts and signs an ending, with the functions of every other ending.
 func (p *Platform) endByStaff(tx *Tx, c *call, d decided, target string) error {
+	if d.replacement != nil {
+		return p.moveBalance(tx, d.replacement)
+	}
 	asn := wallet.ASN{}
 	if d.purchase != nil {
 		asn = d.purchase.asn
@@ -382,8 +442,9 @@ func (p *Platform) endLoadByStaff(tx *Tx, c *call, o *order, k *card, target wal
 	after := before
 	if target == wallet.StateLoaded {
 		after += o.amount
-		s.explain()
-		err = p.postLoaded(tx, o)
+		if err = s.explain(); err == nil {
+			err = p.postLoaded(tx, o)
+		}
 	} else {
 		err = p.releaseHold(tx, o)
 	}

@@ -83,9 +83,7 @@ func (p *Platform) uploadLine(tx *Tx, line OfflinePurchase, report *UploadReport
 		return nil
 	}
 	report.Accepted++
-	return p.post(tx, transfer{kind: postingOffline, order: "offline " + line.ASN.Masked(), legs: []leg{
-		{accountPurseFloat, -line.Amount}, {accountOffline, line.Amount},
-	}})
+	return p.postUpload(tx, line)
 }
 
 // afterwards is now, or later where the clock has gone back behind a moment that the

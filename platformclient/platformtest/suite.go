@@ -48,6 +48,8 @@ type Subject struct {
 	MerchantKey ed25519.PrivateKey
 	// Staff makes a member of staff of this role, of another name each time.
 	Staff func(t *testing.T, role string) (name, password string)
+	// Voucher gives a voucher that was never used, and what it is worth.
+	Voucher func(t *testing.T) (serial, pin string, value wallet.Fen)
 	// Observe sees every exchange; may be nil.
 	Observe func(Exchange)
 }
@@ -97,7 +99,7 @@ func Run(t *testing.T, start func(t *testing.T) Subject) {
 		{"token belongs to its device", testForeignToken},
 		{"form of requests", testForm},
 	}
-	for _, c := range slices.Concat(cases, purchaseCases, staffCases) {
+	for _, c := range slices.Concat(cases, purchaseCases, staffCases, stateCases, fundingCases, bankCases, recordCases, personCases) {
 		t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, start)) })
 	}
 }
@@ -149,7 +151,7 @@ func testRenew(w *world) {
 func testWrongPassword(w *world) {
 	w.login()
 	err := w.client.Login(w.t.Context(), w.subject.Phone, w.subject.LoginPassword+"x", w.subject.SMSCode)
-	require.Equal(w.t, api.CodePasswordWrong, platformclient.CodeOf(err))
+	require.Equal(w.t, api.CodeLoginWrong, platformclient.CodeOf(err))
 }
 
 // A card is added by a MAC1 of 1 fen over a leased number; a card that is the
@@ -214,7 +216,7 @@ func checkLists(w *world, number string, order wallet.Order) {
 	require.GreaterOrEqual(w.t, found, 0)
 	require.Equal(w.t, order.Key, orders.Orders[found].Key)
 	require.Equal(w.t, wallet.StateLoaded, orders.Orders[found].State)
-	statement, err := w.client.Statement(w.t.Context(), time.Time{}, time.Time{}, "")
+	statement, err := w.client.FindStatement(w.t.Context(), api.Selection{})
 	require.NoError(w.t, err)
 	var moved wallet.Fen
 	for _, line := range statement.Lines {
@@ -240,7 +242,7 @@ func testReplay(w *world) {
 		require.Equal(w.t, first.Status, status)
 		require.Equal(w.t, string(first.AnswerBody), string(body), "the second answer is the stored bytes")
 	}
-	require.Equal(w.t, before-w.amount-w.client.Session().Policy.FeeFen, w.main(), "money was held once")
+	require.Equal(w.t, before-w.amount-w.client.Session().Policy.LoadFee("main", w.amount), w.main(), "money was held once")
 }
 
 func testKeyReused(w *world) {

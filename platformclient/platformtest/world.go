@@ -94,7 +94,7 @@ func (w *world) order() wallet.Order {
 	key, err := platformclient.NewKey(time.Now(), rand.Reader)
 	require.NoError(w.t, err)
 	return wallet.Order{
-		Key: key, ASN: w.asn(), Amount: w.amount, Fee: w.client.Session().Policy.FeeFen, Source: "main",
+		Key: key, ASN: w.asn(), Amount: w.amount, Fee: w.client.Session().Policy.LoadFee("main", w.amount), Source: "main",
 		Cap: w.client.Session().Policy.Limits.PurseCap,
 	}
 }

@@ -47,6 +47,7 @@ var kindStages = map[string][]wallet.Stage{
 		wallet.StagePurchaseIntent, wallet.StageAsked, wallet.StageAuthorised, wallet.StageDebiting, wallet.StageDebited, wallet.StageConfirmed,
 		wallet.StageAbandoned, wallet.StageDeclined, wallet.StageDoubtful, wallet.StageNotTaken, wallet.StageRefunded,
 	},
+	wallet.KindFunding: {wallet.StageAsked, wallet.StageConfirmed, wallet.StageDeclined, wallet.StageVoided},
 }
 
 var loadStages = []wallet.Stage{
@@ -73,6 +74,12 @@ func kindEntry(kind, key string, stage wallet.Stage) wallet.Entry {
 		entry.Kind, entry.Fee, entry.Source, entry.Attempt = kind, 0, "", 0
 		entry.MerchantOrder, entry.Merchant, entry.Goods, entry.TerminalSerial = "M1", "Tea House", "tea", 7
 		entry.MAC2, entry.Unload = wallet.Hex{1, 2, 3, 4}, true
+	}
+	if kind == wallet.KindFunding {
+		entry = wallet.Entry{
+			Kind: kind, Key: key, Order: entry.Order, Stage: stage, Amount: entry.Amount, Source: "voucher:000000000000000001",
+			Epoch: entry.Epoch, Note: entry.Note, At: entry.At,
+		}
 	}
 	return entry
 }
@@ -102,7 +109,8 @@ func journalKeepsWholeEntries(t *testing.T, journal KeptJournal) {
 	_, found, err := journal.Latest(t.Context(), "k")
 	require.NoError(t, err)
 	require.False(t, found)
-	for kind, last := range map[string]wallet.Stage{wallet.KindLoad: wallet.StageCredited, wallet.KindPurchase: wallet.StageDebited} {
+	for kind, last := range map[string]wallet.Stage{wallet.KindLoad: wallet.StageCredited, wallet.KindPurchase: wallet.StageDebited,
+		wallet.KindFunding: wallet.StageConfirmed} {
 		for _, stage := range wayTo(kind, last) {
 			require.NoError(t, journal.Write(t.Context(), kindEntry(kind, kind, stage)))
 			entry, found, err := journal.Latest(t.Context(), kind)

@@ -25,7 +25,12 @@ func (w *world) operations() []operation {
 	all := []operation{
 		{"topup", 60, func(w *world, c *computer) { w.someCard(c); w.topUp(c) }},
 		{"pay", 34, func(w *world, c *computer) { w.someCard(c); w.pay(c) }},
+		{"from bank", 12, func(w *world, c *computer) { w.fundFromBank(c) }},
+		{"back to bank", 4, func(w *world, c *computer) { w.giveBack(c) }},
+		{"bank and platform", 6, func(w *world, c *computer) { w.attendBank() }},
+		{"freeze or thaw", 5, func(w *world, c *computer) { w.freeze(c) }},
 		{"unload", 8, func(w *world, c *computer) { w.someCard(c); w.unload(c) }},
+		{"redeem", 8, (*world).redeem},
 		{"corner shop", 6, (*world).payOffline},
 		{"upload", 2, func(w *world, c *computer) { w.corner.upload() }},
 		{"callbacks", 4, func(w *world, c *computer) { w.tellMerchants() }},
@@ -195,7 +200,7 @@ func (w *world) topUp(c *computer) {
 	amounts := []wallet.Fen{1000, 2000, 5000, 5000, 10000, 20000}
 	amount := amounts[w.luck.IntN(len(amounts))]
 	ask := core.TopUpAsk{
-		Amount: amount, Source: "main", PIN: c.pin,
+		Amount: amount, Source: "main", From: w.moneyBeside(c.owner), PIN: c.pin,
 		Confirm: func(context.Context, core.Confirmation) error {
 			if w.happens("person declines", 20) {
 				return context.Canceled

@@ -194,7 +194,7 @@ func (r *rogue) ask() {
 	}
 	issuer := r.c.client.Issuer(r.password)
 	verdict, err := issuer.RequestLoad(ctx(), wallet.LoadAsk{
-		Order:   wallet.Order{Key: key, ASN: r.card.ASN(), Amount: init.amount, Fee: r.w.policy.FeeFen, Source: "main"},
+		Order:   wallet.Order{Key: key, ASN: r.card.ASN(), Amount: init.amount, Fee: r.w.policy.LoadFee("main", init.amount), Source: "main"},
 		Profile: "pboc-ep", KeyIndex: 1, TID: init.tid, Steps: init.steps,
 	})
 	r.keep(verdict)

@@ -115,6 +115,7 @@ func (w *world) check() {
 			}
 		}
 	}
+	openFen += w.heldForReturns("")
 	if held != openFen {
 		w.fail("%d is held for open orders of %d", held, openFen)
 	}
@@ -132,6 +133,7 @@ func (w *world) check() {
 	w.checkPurchases(b, debited)
 	w.checkWanted()
 	w.checkOutboxes(b)
+	w.checkTold()
 	for _, p := range w.persons {
 		w.checkPerson(p, b, credited, debited)
 	}
@@ -164,7 +166,7 @@ func (w *world) byUser(user string) *person {
 // MAC2, else as held. Money that a restore forgot is on the card without having been
 // charged, until its grant and TAC come back.
 func (w *world) checkPerson(p *person, b books, credited, debited map[string]wallet.Fen) {
-	has, should := b.accounts["main:"+p.user], p.paid+p.opening
+	has, should := b.accounts["main:"+p.user]+w.atBank(p)+w.heldForReturns(p.user), p.paid+p.opening+w.redeemed(p)
 	spent, inFlight := w.spentOf(p, b, debited)
 	for _, k := range w.chips {
 		if k.owner == p {
@@ -226,6 +228,7 @@ func (w *world) settleAll() {
 		}
 		w.corner.upload()
 		w.tellMerchants()
+		w.attendBank()
 		for _, c := range w.computers {
 			for _, k := range w.chips {
 				// One's own computers are enough; nobody depends on a stranger's.
@@ -236,8 +239,12 @@ func (w *world) settleAll() {
 		}
 		w.check()
 	}
+	for range 100 { // months of statements may be missing, and some are fetched at a time
+		w.must(w.platform.ImportBankDays(ctx()))
+	}
 	for range 3 {
 		w.tellMerchants()
+		w.attendBank()
 		time.Sleep(time.Hour)
 	}
 	w.checkReport()
@@ -284,6 +291,8 @@ func (w *world) checkQuiet() {
 		}
 	}
 	w.checkPurchasesQuiet(b, staff)
+	w.checkFundingsQuiet()
+	w.checkBankQuiet()
 	w.checkCards(staff)
 	for _, k := range w.chips {
 		for _, c := range k.credits {
@@ -298,6 +307,9 @@ func (w *world) checkQuiet() {
 		entries, err := c.store.Entries(ctx(), core.EntryFilter{OpenOnly: true})
 		w.must(err)
 		for _, entry := range entries {
+			if entry.IsFunding() {
+				continue // checkFundingsQuiet has looked
+			}
 			order, known := b.orders[entry.Order]
 			payer := order.user
 			if entry.IsPurchase() {

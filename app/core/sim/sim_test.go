@@ -142,7 +142,7 @@ func (a *totals) coverage(t *testing.T) {
 	}
 	for _, name := range []string{"end top-up success", "end LOADED ", "end VOIDED ", "settled LOADED by prove", "settled LOADED by tac",
 		"settled LOADED by counter-advanced", "settled VOIDED by counter-same", "settled DECLINED by none", "told PENDING_LOAD", "rogue CREDIT",
-		"end purchase success", "end unload success", "end PAID ", "end REFUNDED ", "end NOT_TAKEN ", "settled PAID by prove", "settled PAID by tac",
+		"end purchase success", "end unload success", "end funding success", "settled DONE by none", "told VOUCHER_USED", "end PAID ", "end REFUNDED ", "end NOT_TAKEN ", "settled PAID by prove", "settled PAID by tac",
 		"settled NOT_TAKEN by balance", "settled DOUBTFUL by balance", "end delivered", "end callback repeated", "told PENDING_PURCHASE",
 		"told PURCHASE_UNDELIVERED", "told PROFILE_BUSY", "rogue DEBIT", "rogue forge a TAC", "kill after PINTENT", "kill after AUTHORISED",
 		"kill after DEBITING", "kill after DEBITED", "kill before DEBITING", "kill before DEBITED", "kill after DEBIT FOR PURCHASE",

@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"walletcompanion/platformclient/api"
+	"walletcompanion/platformclient/bankapi"
 	"walletcompanion/platformclient/mockplatform"
 	"walletcompanion/platformclient/mockplatform/rules"
 	"walletcompanion/wallet"
@@ -49,6 +52,7 @@ type person struct {
 	paid              wallet.Fen // into the main account
 	opening           wallet.Fen // on the cards when they became known
 	dishonest         bool
+	bank              *account // nil: he has none
 }
 
 // world is everything that a seed makes.
@@ -77,11 +81,13 @@ type world struct {
 	rogue     *rogue // nil in most worlds
 	grants    map[wallet.TerminalNumber]wallet.Grant
 	shop      *shop
+	bank      *bankLine
 	corner    *corner
 	// authorised are the debits that the platform allowed, by the terminal number over
 	// which the card opened its purchase.
 	authorised map[wallet.TerminalNumber]wallet.PurchaseGrant
 	late       []lateRequest
+	vouchers   []voucher
 	downFor    int // requests that find the network cut
 	dieAt      string
 	rescued    int // times that staff had to be called
@@ -208,6 +214,9 @@ func (w *world) close() {
 	if w.platform != nil {
 		w.platform.Close()
 	}
+	if w.bank != nil && w.bank.bank != nil {
+		w.bank.bank.Close()
+	}
 }
 
 // now is the time of day for everybody whose clock is right.
@@ -220,17 +229,27 @@ var honestVariants = []string{
 	virtualcard.Slow, virtualcard.SameRandom, virtualcard.SharedCounter,
 }
 
+// simFees are the tariffs of worlds: none, flat ones, and one by rate.
+func simFees(choice int) api.FeeTable {
+	if choice < 3 {
+		return api.FlatFee(wallet.Fen(choice * 50))
+	}
+	return api.FeeTable{Version: 1, Rows: []api.FeeRow{{Event: api.FeeEventLoad, Source: "main", BaseFen: 3, RateBP: 37, MinFen: 5, MaxFen: 500}}}
+}
+
 // build makes platform, persons, cards and computers.
 func (w *world) build() {
 	time.Sleep(time.Until(time.Date(2026, 3, 15, 1, 30, 45, 0, time.UTC)))
 	w.luck = rand.New(w.stream(2000))
 	w.policy = mockplatform.DefaultPolicy()
-	w.policy.FeeFen = wallet.Fen(w.luck.IntN(3) * 50)
+	w.policy.Fees = simFees(w.luck.IntN(4))
 	if w.luck.IntN(4) > 0 { // most worlds have room for many loads
 		w.policy.Limits = api.Limits{PurseCap: 50_000_00, LoadMin: 1, LoadMax: 2_000_00}
 	}
 	withRogue := w.luck.IntN(3) == 0
 	w.mayRestore = !withRogue && w.luck.IntN(2) == 0
+	w.bank = &bankLine{w: w}
+	w.openBank()
 	w.openPlatform()
 	for i, cards := range []int{2, 1} {
 		p := &person{name: string(rune('A' + i)), phone: fmt.Sprintf("1380000000%d", i), paid: 200_000_00}
@@ -245,10 +264,14 @@ func (w *world) build() {
 		w.computers = append(w.computers, newComputer(w, i, w.persons[owner]))
 	}
 	w.showCards()
+	w.addVouchers()
+	for _, number := range []int{0, 2} {
+		w.bindBank(w.computers[number])
+	}
 	if withRogue {
 		w.addRogue()
 	}
-	w.say("world: fee %d, restores %v, rogue %v", w.policy.FeeFen, w.mayRestore, withRogue)
+	w.say("world: policy %+v, restores %v, rogue %v", w.policy, w.mayRestore, withRogue)
 }
 
 // showCards lets each card prove its counter once, as cards do when they are added to
@@ -307,9 +330,12 @@ func (w *world) openPlatform() {
 	w.count("platform", "starts")
 	p, err := mockplatform.Open(mockplatform.Config{
 		Dir: dir, Demo: true, Policy: &w.policy, Random: random, Rules: w.plan.Rules,
-		Callbacks: w.shop,
-		HashCost:  mockplatform.HashCost{MemoryKiB: 8, Passes: 1}, // nobody guesses passwords here
-		Now:       func() time.Time { return time.Now().Add(w.skew) },
+		Callbacks:     w.shop,
+		Bank:          func(context.Context) (bankapi.Partner, error) { return w.bank.bank.Partner() },
+		BankTransport: func(bankapi.Partner) http.RoundTripper { return w.bank },
+		SMSLimits:     mockplatform.SMSLimits{PhoneHour: 1 << 30, HostMinute: 1 << 30}, // a life of computers in an hour
+		HashCost:      mockplatform.HashCost{MemoryKiB: 8, Passes: 1},                  // nobody guesses passwords here
+		Now:           func() time.Time { return time.Now().Add(w.skew) },
 		Hooks: mockplatform.Hooks{
 			BeforeCommit: func(route string) error { return w.dies("before") },
 			AfterCommit:  func(route string) error { return w.dies("after") },

@@ -3,14 +3,19 @@
 package mocktest
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"walletcompanion/platformclient/bankapi"
+	"walletcompanion/platformclient/mockbank"
 	"walletcompanion/platformclient/mockplatform"
 	"walletcompanion/platformclient/platformtest"
 	"walletcompanion/wallet"
@@ -26,7 +31,7 @@ const (
 
 // Subject starts a reference platform that listens on the loopback interface.
 func Subject(t *testing.T) platformtest.Subject {
-	platform, err := mockplatform.Open(mockplatform.Config{Dir: t.TempDir(), Demo: true})
+	platform, err := mockplatform.Open(mockplatform.Config{Dir: t.TempDir(), Demo: true, Bank: bank(t)})
 	require.NoError(t, err)
 	server, err := platform.Serve(context.Background(), "127.0.0.1:0")
 	require.NoError(t, err)
@@ -51,9 +56,58 @@ func Subject(t *testing.T) platformtest.Subject {
 			require.NoError(t, platform.AddStaff(t.Context(), name, role, password))
 			return name, password
 		},
+		Voucher: func(t *testing.T) (serial, pin string, value wallet.Fen) {
+			return Voucher(t, platform)
+		},
 		Card: func(t *testing.T, balance wallet.Fen) platformtest.Chip {
 			return Card(t, platform, balance)
 		},
+	}
+}
+
+// Voucher puts a new voucher into use.
+func Voucher(t *testing.T, platform *mockplatform.Platform) (serial, pin string, value wallet.Fen) {
+	value = mockplatform.VoucherValues[0]
+	var file bytes.Buffer
+	_, err := platform.MakeVouchers(&file, value, 1)
+	require.NoError(t, err)
+	for line := range strings.Lines(file.String()) {
+		if fields := strings.Split(line, "|"); fields[0] == "D" {
+			serial, pin = fields[1], fields[2]
+		}
+	}
+	_, err = platform.ImportVouchers(t.Context(), &file, false)
+	require.NoError(t, err)
+	return serial, pin, value
+}
+
+// bank serves a virtual bank when it is first needed.
+func bank(t *testing.T) func(context.Context) (bankapi.Partner, error) {
+	dir := t.TempDir()
+	open := sync.OnceValues(func() (*mockbank.Bank, error) {
+		made, err := mockbank.Open(mockbank.Config{Dir: dir})
+		if err != nil {
+			return nil, err
+		}
+		server, err := made.Serve(context.Background(), "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() {
+			require.NoError(t, server.Close())
+			report, err := made.Check(context.Background())
+			require.NoError(t, err)
+			require.True(t, report.OK(), "books of the bank: %+v", report)
+			require.NoError(t, made.Close())
+		})
+		return made, nil
+	})
+	return func(context.Context) (bankapi.Partner, error) {
+		made, err := open()
+		if err != nil {
+			return bankapi.Partner{}, err
+		}
+		return made.Partner()
 	}
 }
 
