@@ -129,6 +129,9 @@ func (c *Core) syncOutbox(ctx context.Context, ask SyncAsk) ([]SyncLine, error) 
 		before := c.Platform.Requests()
 		if entry.Stage == wallet.StageDebited {
 			statement, err := c.deliverPurchase(ctx, entry)
+			if waitsBehind(err) {
+				continue
+			}
 			if err != nil {
 				return lines, err
 			}
@@ -138,12 +141,23 @@ func (c *Core) syncOutbox(ctx context.Context, ask SyncAsk) ([]SyncLine, error) 
 			continue
 		}
 		state, err := c.deliverLoad(ctx, entry)
+		if waitsBehind(err) {
+			continue
+		}
 		if err != nil {
 			return lines, err
 		}
 		lines = append(lines, c.loadLine(entry, wallet.StateGranted, state, ask.Intent, before))
 	}
 	return lines, nil
+}
+
+// waitsBehind reports a result that the platform cannot take yet: a restore lost its
+// order and opened another one of the same card again, which the card settles first. The
+// result stays in the outbox.
+func waitsBehind(err error) bool {
+	failure := Explain(err)
+	return failure != nil && (failure.Code == "PENDING_LOAD" || failure.Code == "PENDING_PURCHASE")
 }
 
 // syncUnanswered asks the platform about orders that are open here and not there.
