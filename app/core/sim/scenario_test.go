@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -33,6 +34,8 @@ func scenario(t *testing.T, play func(t *testing.T, w *world, c *computer, k *ch
 		}()
 		w.policy = mockplatform.DefaultPolicy()
 		w.policy.Limits = api.Limits{PurseCap: 50_000_00, LoadMin: 1, LoadMax: 2_000_00}
+		w.bank = &bankLine{w: w}
+		w.openBank()
 		w.openPlatform()
 		p := &person{name: "A", phone: "13800000000", paid: 1_000_00}
 		w.addPerson(p)
@@ -95,6 +98,34 @@ func TestScenario_ProvenLoadIsSentAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, entries)
 		w.goBack()
+	})
+}
+
+// A result waits in the outbox for a load that a restore lost, behind a cancelled order
+// that the same restore opened again. The card is asked about that one; its counter has
+// moved on for the lost load, so that people decide, and then the result is taken.
+func TestScenario_ResultWaitsBehindAReopenedOrder(t *testing.T) {
+	scenario(t, func(t *testing.T, w *world, c *computer, k *chip) {
+		w.tornTopUp(c, virtualcard.Before)
+		w.backup(c)
+		w.sync(c, wallet.IntentCancel)
+		ask := core.TopUpAsk{
+			Amount: 1000, PIN: c.pin, Confirm: func(context.Context, core.Confirmation) error { return nil }, Password: w.paymentPassword,
+			Progress: func(p wallet.Progress) {
+				if p.Stage == wallet.StageCrediting {
+					w.downFor = 3 // the result does not leave
+				}
+			},
+		}
+		var err error
+		w.wishes("topup", func() { _, err = c.core.TopUp(ctx(), ask) })
+		require.NoError(t, err)
+		require.Len(t, k.credits, 1)
+		w.downFor = 0
+		w.goBack()
+		lines := w.sync(c, wallet.IntentCancel)
+		require.NotEmpty(t, lines)
+		require.Equal(t, wallet.StateSuspense, lines[0].To)
 	})
 }
 
