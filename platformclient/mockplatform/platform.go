@@ -62,6 +62,8 @@ type Config struct {
 	Rules  rules.Rules // the zero value is the platform's own set
 	AtOnce int         // requests worked on at once, further ones wait or are refused; 0: 64
 
+	URL string // where Handler is reached, if not by Serve, which finds out by itself
+
 	// Callbacks carries what merchants are told; nil: the network.
 	Callbacks http.RoundTripper
 
@@ -180,6 +182,7 @@ func Open(config Config) (*Platform, error) {
 		return nil, errors.Join(err, p.lock.Unlock())
 	}
 	p.sources = p.fundingSources()
+	p.url = config.URL
 	p.banks.open, p.banks.transport = config.Bank, config.BankTransport
 	if err := p.loadPolicy(context.Background()); err != nil {
 		return nil, errors.Join(err, p.Close())

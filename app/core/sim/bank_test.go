@@ -4,9 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"walletcompanion/app/core"
@@ -74,12 +76,25 @@ func (l *bankLine) RoundTrip(request *http.Request) (*http.Response, error) {
 // notices carries the bank's callbacks to the platform.
 type notices struct{ w *world }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. A forged callback tells another amount under
+// the bank's own signature.
 func (n notices) RoundTrip(request *http.Request) (*http.Response, error) {
-	if n.w.happens("bank callback lost", 150) {
-		return nil, errCut
+	body, err := io.ReadAll(request.Body)
+	n.w.must(err)
+	send := func(content string) (*http.Response, error) {
+		again := request.Clone(request.Context())
+		again.Body = io.NopCloser(strings.NewReader(content))
+		return serve(n.w.platform.Handler(), again)
 	}
-	return serve(n.w.platform.Handler(), request)
+	switch {
+	case n.w.happens("bank callback lost", 150):
+		return nil, errCut
+	case n.w.happens("bank callback forged", 150):
+		return send(strings.Replace(string(body), "PAYMENT=", "PAYMENT=9", 1))
+	case n.w.happens("bank callback twice", 200):
+		_, _ = send(string(body))
+	}
+	return send(string(body))
 }
 
 // serve hands a request to a server, which may die over it.
@@ -188,6 +203,37 @@ func (w *world) freeze(c *computer) {
 	demo := w.profile.DemoCredentials
 	_, err := c.core.Thaw(ctx(), demo.LoginPassword, func(context.Context, string) (string, error) { return demo.SMSCode, nil })
 	w.note(err)
+}
+
+// fundAtGateway pays an order at the bank's own page, mostly, before or after the
+// program has stopped to wait for it.
+func (w *world) fundAtGateway(c *computer) {
+	var number string
+	pay := func() {
+		if number == "" || w.happens("person leaves the bank's page", 200) {
+			return
+		}
+		_, err := w.bank.bank.PayOrder(ctx(), number, c.owner.bank.number)
+		w.say("  pays at the bank: %v", err == nil)
+		_, err = w.bank.bank.DeliverNotices(ctx())
+		w.must(err)
+	}
+	at := w.luck.IntN(3)
+	from := core.MoneySource{
+		Source: api.FundingSource{Kind: api.FundingBank, ID: api.BankGateway}, Wait: 10 * time.Second, Secret: w.paymentPassword,
+		Page: func(string) {
+			_ = w.books.QueryRow(`SELECT id FROM fundings WHERE "user" = ? AND state = 'PENDING' ORDER BY created DESC, id DESC`, c.owner.user).Scan(&number)
+			if at > 0 {
+				pay()
+			}
+		},
+	}
+	result, err := c.core.Fund(ctx(), core.FundAsk{Amount: 2000, From: from, Confirm: w.agreesToFund})
+	w.note(err)
+	w.fundingToldTrue(result.Entry, err)
+	if at == 0 {
+		pay()
+	}
 }
 
 func (w *world) agreesToFund(context.Context, core.FundConfirmation) error {

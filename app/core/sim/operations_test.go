@@ -26,6 +26,7 @@ func (w *world) operations() []operation {
 		{"topup", 60, func(w *world, c *computer) { w.someCard(c); w.topUp(c) }},
 		{"pay", 34, func(w *world, c *computer) { w.someCard(c); w.pay(c) }},
 		{"from bank", 12, func(w *world, c *computer) { w.fundFromBank(c) }},
+		{"bank page", 6, func(w *world, c *computer) { w.fundAtGateway(c) }},
 		{"back to bank", 4, func(w *world, c *computer) { w.giveBack(c) }},
 		{"bank and platform", 6, func(w *world, c *computer) { w.attendBank() }},
 		{"freeze or thaw", 5, func(w *world, c *computer) { w.freeze(c) }},

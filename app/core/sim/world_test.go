@@ -331,6 +331,7 @@ func (w *world) openPlatform() {
 	p, err := mockplatform.Open(mockplatform.Config{
 		Dir: dir, Demo: true, Policy: &w.policy, Random: random, Rules: w.plan.Rules,
 		Callbacks:     w.shop,
+		URL:           "https://platform.test",
 		Bank:          func(context.Context) (bankapi.Partner, error) { return w.bank.bank.Partner() },
 		BankTransport: func(bankapi.Partner) http.RoundTripper { return w.bank },
 		SMSLimits:     mockplatform.SMSLimits{PhoneHour: 1 << 30, HostMinute: 1 << 30}, // a life of computers in an hour
