@@ -199,6 +199,9 @@ func TestSimulation_OneSeedOneTrace(t *testing.T) {
 // TestSimulation_FindsPlantedFaults takes rules away from the platform. A simulation
 // that does not notice would be worth nothing.
 func TestSimulation_FindsPlantedFaults(t *testing.T) {
+	if testing.Short() {
+		return // the race detector finds nothing here that it does not find in TestSimulation
+	}
 	tests := []struct {
 		name    string
 		missing rules.Rules
